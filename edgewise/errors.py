@@ -1,0 +1,61 @@
+"""Every error this kit raises on purpose.
+
+EdgewiseError
+    ConfigError
+    MissingError
+    UnreachableError
+    FrameError
+    InvalidRunError
+
+A message says what is wrong, which value, and what to do about it. The command line
+prints it in one line and leaves with ``exit_code``; anything else is a bug and shows
+its traceback.
+"""
+
+from typing import ClassVar
+
+
+class EdgewiseError(Exception):
+    """Something this kit can explain."""
+
+    exit_code: ClassVar[int] = 1
+    retriable: ClassVar[bool] = False
+
+
+class ConfigError(EdgewiseError):
+    """A setting is missing or wrong. Fix it and start again."""
+
+    exit_code = 2
+
+
+class MissingError(EdgewiseError):
+    """Something this machine must provide is not there: Java, a download, disk space."""
+
+    exit_code = 3
+
+
+class UnreachableError(EdgewiseError):
+    """The other side does not answer. Waiting may help."""
+
+    exit_code = 3
+    retriable = True
+
+    def __init__(self, who: str, *, at: str, hint: str) -> None:
+        super().__init__(f"{who} does not answer at {at}; {hint}")
+
+
+class FrameError(EdgewiseError):
+    """These bytes are not a frame and never will be. They belong in ``frames-rejected``.
+
+    ``rule`` is the short name of the rule that was broken, as the rejection carries it.
+    """
+
+    def __init__(self, rule: str, found: str) -> None:
+        super().__init__(f"{rule}: {found}")
+        self.rule = rule
+
+
+class InvalidRunError(EdgewiseError):
+    """The run ended, but its numbers must not be used."""
+
+    exit_code = 4

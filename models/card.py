@@ -1,0 +1,77 @@
+"""A model's card: what it is, how it was made, how good it is. Kept beside the file as JSON."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgewise.errors import ConfigError
+
+
+class Card(BaseModel):
+    """What is known of one model file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Of the network, as ``--model`` takes it."""
+    file_sha256: str
+    """Of the model file, byte by byte."""
+    weights_sha256: str
+    """Of the weights alone, the same in every file format: the model's identity."""
+    parameters: int
+    """Trained or not."""
+    correct: int
+    """Test images classified rightly by Keras."""
+    images: int
+    """Test images tried: all of them."""
+    recipe: dict[str, Any]
+    """What decided the weights."""
+    epochs: list[dict[str, float]]
+    """How training went."""
+    trained_with: dict[str, Any]
+    """Versions, machine, and the command that trains it again."""
+
+    @property
+    def identity(self) -> str:
+        """Name and 12 hex digits, as results carry it."""
+        return f"{self.name}@{self.weights_sha256[:12]}"
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test images."""
+        return self.correct / self.images
+
+
+def card_path(model: Path) -> Path:
+    """Say where a model file's card stands."""
+    return model.with_suffix(".card.json")
+
+
+def write(model: Path, **facts: Any) -> Card:  # noqa: ANN401 - checked by Card
+    """Write the card of a model file."""
+    card = Card(file_sha256=hashlib.sha256(model.read_bytes()).hexdigest(), **facts)
+    card_path(model).write_text(card.model_dump_json(indent=1) + "\n")
+    return card
+
+
+def read(model: Path) -> Card:
+    """Read a model file's card and check that the file is the one it describes.
+
+    Raises:
+        ConfigError: no file, no card, or a file that is not the card's.
+    """
+    try:
+        content = model.read_bytes()
+        card = Card.model_validate_json(card_path(model).read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"no model at {error.filename}; the shipped ones are in models/weights") from error
+    except ValidationError as error:
+        raise ConfigError(f"{card_path(model)} is no model card: {error.errors()[0]['msg']}") from error
+    if (found := hashlib.sha256(content).hexdigest()) != card.file_sha256:
+        raise ConfigError(
+            f"{model} is not the model of its card: SHA-256 {found[:12]} instead of {card.file_sha256[:12]}; "
+            "restore it with: git checkout models/weights"
+        )
+    return card
