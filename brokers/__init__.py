@@ -1,0 +1,1 @@
+"""Where frames travel and none is lost: embedded brokers, and the bridge between them."""

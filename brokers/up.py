@@ -1,0 +1,150 @@
+"""Both embedded brokers together, for one command's lifetime.
+
+They start side by side, so that the whole takes as long as Kafka alone, and they end
+with the process that started them, however that ends.
+"""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from brokers.broker import STOP_WITHIN_S, Broker
+from brokers.kafka.embedded import kafka
+from brokers.mqtt.embedded import Choice, mqtt
+from edgewise import addresses
+from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
+from edgewise.errors import ConfigError, UnreachableError
+
+LOOK_AGAIN_NS: Final = SECOND_NS // 4
+CTRL_C: Final = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """Both, and both answer."""
+
+    mqtt: Broker
+    kafka: Broker
+
+    def check(self) -> None:
+        """Raise UnreachableError with the last words of a broker that has ended by itself."""
+        for broker in (self.mqtt, self.kafka):
+            if broker.pid is None:
+                hint = f"it ended by itself; the end of {broker.log}:\n{broker.last_words()}"
+                raise UnreachableError(broker.name, at=broker.address, hint=hint)
+
+
+@contextmanager
+def up(
+    *,
+    mqtt_port: int | None = None,
+    kafka_port: int | None = None,
+    data: Path | None = None,
+    mqtt_broker: Choice = "auto",
+    clock: Clock | None = None,
+) -> Iterator[Brokers]:
+    """Start both brokers, wait until both answer, and stop both at the end, within 10 s.
+
+    Without a port the usual one is taken when it is free, else another. Without
+    ``data`` they keep what they hold in a temporary folder, which goes with them.
+    Other commands find them meanwhile, see ``edgewise.addresses``.
+
+    Raises:
+        ConfigError: a given port is busy.
+        MissingError: Java or jars are missing and could not be fetched.
+        UnreachableError: a broker did not start; the text has its last words.
+    """
+    clock = clock or SystemClock()
+    mqtt_at = _port(mqtt_port, usual=addresses.MQTT_PORT, option="--mqtt-port")
+    kafka_at = _port(kafka_port, usual=addresses.KAFKA_PORT, option="--kafka-port")
+    with nullcontext(data) if data else tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
+        base = Path(folder).absolute()
+        brokers = Brokers(
+            mqtt(base / "mqtt", port=mqtt_at, choice=mqtt_broker, clock=clock),
+            kafka(base / "kafka", port=kafka_at, clock=clock),
+        )
+        try:
+            for broker in (brokers.mqtt, brokers.kafka):
+                broker.launch()
+            for broker in (brokers.mqtt, brokers.kafka):
+                broker.await_answer()
+            with addresses.remember(mqtt=brokers.mqtt.address, kafka=brokers.kafka.address):
+                yield brokers
+        finally:
+            _stop(brokers, clock)
+
+
+def run_up(
+    *,
+    mqtt_port: int | None = None,
+    kafka_port: int | None = None,
+    data: Path | None = None,
+    mqtt_broker: Choice = "auto",
+    clock: Clock | None = None,
+) -> int:
+    """Run both brokers until Ctrl-C or SIGTERM; return the exit code: 130 for Ctrl-C, else 0.
+
+    Their addresses go to stdout when both answer, one line each, so that a script that
+    has read the second line may begin.
+
+    Raises:
+        EdgewiseError: see ``up``; UnreachableError also when a broker ends by itself later.
+    """
+    clock = clock or SystemClock()
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)
+    try:
+        with up(
+            mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker, clock=clock
+        ) as brokers:
+            print(f"mqtt  {brokers.mqtt.address}\nkafka {brokers.kafka.address}", flush=True)  # noqa: T201 - the result
+            _say(f"{brokers.mqtt.name} and {brokers.kafka.name} answer; other commands find them; Ctrl-C stops both")
+            while True:
+                brokers.check()
+                clock.sleep_until(clock.ticks_ns() + LOOK_AGAIN_NS)
+    except KeyboardInterrupt:
+        return CTRL_C
+    except _EndedError:
+        return 0
+
+
+class _EndedError(BaseException):
+    """SIGTERM, as KeyboardInterrupt is Ctrl-C."""
+
+
+def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _EndedError
+
+
+def _port(given: int | None, *, usual: int, option: str) -> int:
+    if given is not None:
+        if not addresses.is_free(given):
+            raise ConfigError(f"{option} {given}: another program listens there; give another port, or none")
+        return given
+    if addresses.is_free(usual):
+        return usual
+    port = addresses.free_port()
+    _say(f"port {usual} is taken by another program; using {port} (choose one yourself with {option})")
+    return port
+
+
+def _stop(brokers: Brokers, clock: Clock) -> None:
+    # A second Ctrl-C would leave the temporary folder behind; stopping is bounded anyway.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    deadline = Deadline(clock, within_s=STOP_WITHIN_S)
+    for broker in (brokers.kafka, brokers.mqtt):
+        broker.ask_to_stop()
+    for broker in (brokers.kafka, brokers.mqtt):
+        broker.stop(within_s=deadline.left_s())
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - talk

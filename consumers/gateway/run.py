@@ -1,0 +1,172 @@
+"""Frames in, results out, on the gateway."""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from consumers.gateway.model import Classifier
+from consumers.gateway.read import GROUP, KafkaSource, Source, opened
+from consumers.gateway.write import ResultWriter
+from edgewise import kafka, topics
+from edgewise.clock import Clock, Deadline, SystemClock
+from edgewise.errors import FrameError, UnreachableError
+from edgewise.mqtt.inbox import MqttInbox, Subscription
+from edgewise.parts import CLOSE_S, Progress, Stop, close_account, say
+from models import engine as engines
+
+BUSY_WAIT_S: Final = 0.002
+"""How long to listen for frames while the model or Kafka owes an answer."""
+IDLE_WAIT_S: Final = 0.2
+RETRY_S: Final = 0.5
+
+
+class GatewaySettings(BaseModel):
+    """What a gateway is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["mqtt", "kafka"] = "mqtt"
+    """Read the MQTT broker beside it, or Kafka as a consumer group."""
+    mqtt: str
+    """MQTT broker, host:port."""
+    kafka: str
+    """Kafka, host:port."""
+    kafka_client: kafka.Client = kafka.Client.AUTO
+    """Which library talks to Kafka."""
+    client_id: str = "gateway"
+    """MQTT client id: the session, and the frames queued in it, belong to this name."""
+    engine: str = "keras"
+    """What runs the model."""
+    model: str = "resnet20"
+    """A shipped model's name, or a file with a card beside it."""
+    threads: int = Field(default=0, ge=0)
+    """For one batch; 0 is all cores."""
+    batch_max: int = Field(default=64, ge=1)
+    """Frames in a batch, at most."""
+    batch_wait_ms: float = Field(default=0.0, ge=0)
+    """How long a batch that is not full waits for more frames."""
+    window: int = Field(default=512, ge=1, le=65_535)
+    """Frames in flight: taken, not yet answered."""
+    partitions: int = Field(default=topics.PARTITIONS, ge=1)
+    """Of the topics frames and results, if they are not there yet."""
+    run: str = ""
+    """The run that the closing account belongs to."""
+
+
+class Gateway:
+    """A source, a model in its thread, and a writer, turned by one loop."""
+
+    def __init__(self, settings: GatewaySettings, *, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self._engine = engines.load(settings.engine, model=settings.model, threads=settings.threads)
+        topics.ensure(settings.kafka, partitions=settings.partitions)
+        self.results_before = self.rejected_before = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        settings = self._settings
+        self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
+        self._source = self._open_source()
+        self._model = Classifier(
+            self._engine,
+            batch_max=settings.batch_max,
+            batch_wait_s=settings.batch_wait_ms / 1000,
+            clock=self._clock,
+        )
+        self._results = ResultWriter(
+            self._producer,
+            engine=self._engine.name,
+            model=self._engine.identity,
+            tasks=1,
+            worker=f"{settings.client_id}@{socket.gethostname()}:{os.getpid()}",
+        )
+
+    def _open_source(self) -> Source:
+        settings = self._settings
+        if settings.source == "kafka":
+            consumer = kafka.consumer(
+                settings.kafka, topics=[topics.FRAMES], group=GROUP, client=settings.kafka_client
+            )
+            return KafkaSource(consumer, clock=self._clock)
+        subscription = Subscription(part="gateway", client_id=settings.client_id, window=settings.window)
+        return MqttInbox(settings.mqtt, subscription=subscription, clock=self._clock, say=say)
+
+    def run(self, *, done: Callable[[], bool]) -> dict[str, Any]:
+        """Classify until ``done``; finish what is under way; give the closing account."""
+        progress = Progress("gateway", clock=self._clock)
+        while not done():
+            try:
+                self._turn()
+            except UnreachableError as error:
+                say(f"gateway: {error}; starting over from what the source still holds")
+                self._start_over(done=done)
+            progress.tell(
+                self.results_before + self._results.results,
+                rejected=self.rejected_before + self._results.rejected,
+                under_way=self._held(),
+            )
+        return self._close()
+
+    def _held(self) -> int:
+        return self._model.under_way + self._results.under_way
+
+    def _turn(self, *, take: bool = True) -> None:
+        """Move everything one step on."""
+        held = self._held()
+        room = self._settings.window - held
+        taking = take and room > 0
+        if taking:
+            for arrival in self._source.take(limit=room, wait_s=BUSY_WAIT_S if held else IDLE_WAIT_S):
+                try:
+                    self._model.submit(opened(arrival, shape=self._engine.shape))
+                except FrameError as error:
+                    self._results.reject(arrival, error=error)
+        self._results.store(self._model.answers())
+        receipts = self._results.stored(wait_s=0 if taking else BUSY_WAIT_S)  # 1. The results are safe ...
+        self._source.finish(receipts)  # 2. ... so the frames are finished.
+
+    def _start_over(self, *, done: Callable[[], bool]) -> None:
+        """Open everything anew: the source gives again what was not finished."""
+        self._model.close()
+        self._source.close(end_session=False)
+        self.results_before += self._results.results
+        self.rejected_before += self._results.rejected
+        while not done():
+            try:
+                self._connect()
+            except UnreachableError:
+                Deadline(self._clock, within_s=RETRY_S).pause(for_s=RETRY_S)
+            else:
+                return
+
+    def _close(self) -> dict[str, Any]:
+        deadline = Deadline(self._clock, within_s=CLOSE_S)
+        while self._held() and not deadline.passed():
+            self._turn(take=False)
+        self._model.close()
+        self._source.close(end_session=False)
+        settings = self._settings
+        summary = {
+            "results": self.results_before + self._results.results,
+            "rejected": self.rejected_before + self._results.rejected,
+            "engine": self._engine.name,
+            "model": self._engine.identity,
+            "source": settings.source,
+            "batch_max": settings.batch_max,
+            "kafka_client": kafka.settled(settings.kafka_client).value,
+        }
+        return close_account(
+            self._producer, part="gateway", name=settings.client_id, run=settings.run, summary=summary
+        )
+
+
+def run(settings: GatewaySettings) -> tuple[dict[str, Any], int]:
+    """Run a gateway until Ctrl-C or SIGTERM; give its account and exit code."""
+    stop = Stop()
+    say("gateway: loading the model ...")
+    gateway = Gateway(settings, clock=SystemClock())
+    say(f"gateway: classifying from {settings.source}, results to {settings.kafka}")
+    return gateway.run(done=lambda: stop.asked), stop.exit_code

@@ -1,0 +1,165 @@
+"""The run's account, as it travels on the topic ``runs``: plans, and what became of them.
+
+Records are JSON. The plan says what was to be sent, so that the ledger can recompute the
+schedule; each camera's account says what it sent; each part's closing account says what
+it did and what that cost.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edgewise.clock import SECOND_NS
+from edgewise.messages import Codec
+
+Range = tuple[int, int]
+"""First and last number, both included."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Plan(_Entry):
+    """What one fleet is going to send. A fleet that joins later writes its own."""
+
+    kind: Literal["plan"] = "plan"
+    run: str
+    """The run."""
+    fleet: str
+    """Name of the fleet; its cameras are <fleet>-0, <fleet>-1, ..."""
+    start_ns: int
+    """Moment that the schedule counts from."""
+    seed: int
+    """Of the phases and, if shuffled, of the image order."""
+    cameras: int
+    """How many."""
+    rate_hz: float
+    """Frames a second of each camera."""
+    frames: int
+    """Frames of each camera."""
+    arrival: Literal["periodic"] = "periodic"
+    """Frames come at even distances, each camera at a phase of its own."""
+    order: Literal["stored", "shuffled"] = "stored"
+    """The split's images in their stored order, dealt to the cameras in turn; or a seeded permutation of it."""
+    dataset: str
+    """For example cifar10."""
+    split: str
+    """test or train."""
+    images: int
+    """Of the split."""
+    dataset_sha256: str
+    """Of the split's pixels and labels."""
+    codec: Codec
+    """Of the payloads."""
+    drop_after_s: float
+    """A frame that could not be sent this long after it was due is dropped at source."""
+    version: str
+    """Of the kit."""
+
+    def camera(self, index: int) -> str:
+        """Name one camera."""
+        return f"{self.fleet}-{index}"
+
+    def due_ns(self, index: int) -> NDArray[np.int64]:
+        """Give the moments at which a camera's frames are due.
+
+        Frame n is due at start + phase + n / rate, whatever happened to the ones before
+        it: a camera that falls behind is late and never slows down to look on time.
+        """
+        period_ns = SECOND_NS / self.rate_hz
+        phase_ns = np.random.default_rng([self.seed, index]).random() * period_ns
+        # Whole numbers before the sum: a float of today's moment counts in steps of 256 ns.
+        return np.round(phase_ns + np.arange(self.frames) * period_ns).astype(np.int64) + self.start_ns
+
+    def image(self, index: int) -> NDArray[np.int64]:
+        """Give the places in the split of a camera's images."""
+        place = (np.arange(self.frames, dtype=np.int64) * self.cameras + index) % self.images
+        if self.order == "stored":
+            return place
+        order = np.random.default_rng(self.seed).permutation(self.images).astype(np.int64)
+        return order[place]
+
+
+class CameraAccount(_Entry):
+    """What one camera did with its schedule, as ranges of frame numbers."""
+
+    kind: Literal["camera"] = "camera"
+    run: str
+    """The run."""
+    camera: str
+    """Its name."""
+    sent: Sequence[Range]
+    """Handed to MQTT."""
+    confirmed: Sequence[Range]
+    """Acknowledged by the broker for at least one reader."""
+    unheard: Sequence[Range]
+    """Acknowledged with reason 16: nobody was subscribed."""
+    refused: Sequence[Range]
+    """Not taken by the broker."""
+    dropped: Sequence[Range]
+    """Not sent in time, dropped at source."""
+
+
+class Closing(_Entry):
+    """What one part did, at its end."""
+
+    kind: Literal["closing"] = "closing"
+    run: str
+    """The run, or empty if the part was not told."""
+    part: Literal["fleet", "bridge", "gateway", "cluster", "ledger"]
+    """Which."""
+    name: str
+    """Which of its kind: fleet name or client id."""
+    summary: dict[str, Any]
+    """Its counts, seconds and bytes."""
+
+
+Entry = Annotated[Plan | CameraAccount | Closing, Field(discriminator="kind")]
+ENTRIES: Final[TypeAdapter[Plan | CameraAccount | Closing]] = TypeAdapter(Entry)
+
+
+def key(entry: Plan | CameraAccount | Closing) -> str:
+    """Give the Kafka key; the topic is compacted, so one key holds one truth."""
+    match entry:
+        case Plan():
+            return f"{entry.run}/plan/{entry.fleet}"
+        case CameraAccount():
+            return f"{entry.run}/camera/{entry.camera}"
+        case Closing():
+            return f"{entry.run}/closing/{entry.part}/{entry.name}"
+
+
+def encode(entry: Plan | CameraAccount | Closing) -> bytes:
+    """Write an entry as it travels."""
+    return entry.model_dump_json().encode()
+
+
+def decode(wire: bytes) -> Plan | CameraAccount | Closing | None:
+    """Read an entry; None if it is none (somebody else's record on the topic)."""
+    try:
+        return ENTRIES.validate_json(wire)
+    except ValidationError:
+        return None
+
+
+def ranges(numbers: Iterable[int]) -> list[Range]:
+    """Fold sorted numbers into ranges."""
+    folded: list[Range] = []
+    for number in numbers:
+        if folded and folded[-1][1] == number - 1:
+            folded[-1] = (folded[-1][0], number)
+        else:
+            folded.append((number, number))
+    return folded
+
+
+def unfolded(folded: Sequence[Range], *, frames: int) -> NDArray[np.bool_]:
+    """Give a mask over a camera's schedule of what the ranges cover."""
+    mask = np.zeros(frames, dtype=np.bool_)
+    for first, last in folded:
+        mask[first : last + 1] = True
+    return mask

@@ -1,0 +1,208 @@
+"""One command for each part, in the order the data takes. What a part does stands in the part."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from edgewise import addresses, options
+from edgewise.errors import ConfigError, EdgewiseError
+from edgewise.kafka import Client
+from edgewise.options import Format
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Edge or cluster? The same camera frames to both, over MQTT and Kafka, and an answer that may be trusted.",
+)
+
+
+def _print(account: dict[str, Any], how: Format) -> None:
+    """Data on stdout."""
+    if how is Format.JSON:
+        typer.echo(json.dumps(account))
+        return
+    for name, value in account.items():
+        typer.echo(f"{name:<20} {value if not isinstance(value, int) else f'{value:,}'}")
+
+
+@app.command()
+def up(
+    mqtt_port: Annotated[int | None, typer.Option(help="1883, or a free one if that is taken.", show_default=False)] = None,
+    kafka_port: Annotated[int | None, typer.Option(help="9092, or a free one if that is taken.", show_default=False)] = None,
+    data: Annotated[Path | None, typer.Option(help="Keep the brokers' data here.", show_default="temporary")] = None,
+    mqtt_broker: options.Broker = options.BrokerKind.AUTO,
+) -> None:
+    """Start an MQTT broker and Kafka on this machine, until Ctrl-C.
+
+    Example: edgewise up --data brokers-data
+    """
+    from brokers.up import run_up
+
+    raise typer.Exit(run_up(mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker.value))
+
+
+@app.command()
+def camera(
+    mqtt: options.Mqtt = None,
+    kafka: options.Kafka = None,
+    run: Annotated[str, typer.Option(help="Name of the run.")] = "camera",
+    rate_hz: options.RateHz = 10.0,
+    frames: options.Frames = 100,
+    codec: options.Codec = "raw",
+    wait_for: options.WaitFor = "bridge,gateway",
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Publish test images the way one camera would.
+
+    Example: edgewise camera --rate-hz 20 --frames 200
+    """
+    fleet(mqtt=mqtt, kafka=kafka, run=run, rate_hz=rate_hz, frames=frames, codec=codec, wait_for=wait_for, form=form)
+
+
+@app.command()
+def fleet(  # noqa: PLR0913 - each argument is one option
+    mqtt: options.Mqtt = None,
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    run: Annotated[str, typer.Option(help="Name of the run.")] = "fleet",
+    name: Annotated[str, typer.Option(help="Its cameras are NAME-0, NAME-1, ...")] = "camera",
+    cameras: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    rate_hz: options.RateHz = 10.0,
+    frames: options.Frames = 100,
+    seed: options.Seed = 1,
+    order: options.Order = "stored",
+    codec: options.Codec = "raw",
+    window: options.Window = 20,
+    drop_after_s: options.DropAfterS = 5.0,
+    wait_for: options.WaitFor = "bridge,gateway",
+    wait_s: Annotated[float, typer.Option(help="How long to wait for them, and for the last answers.")] = 60.0,
+    partitions: options.Partitions = 4,
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Publish test images the way many cameras would.
+
+    Example: edgewise fleet --cameras 4 --rate-hz 10 --frames 100
+    """
+    from producers.fleet.run import FleetSettings
+    from producers.fleet.run import run as start
+
+    settings = FleetSettings(
+        mqtt=addresses.mqtt_address(mqtt),
+        kafka=addresses.kafka_address(kafka),
+        kafka_client=kafka_client,
+        run=run,
+        fleet=name,
+        cameras=cameras,
+        rate_hz=rate_hz,
+        frames=frames,
+        seed=seed,
+        order=order,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
+        codec=codec,  # type: ignore[arg-type]
+        window=window,
+        drop_after_s=drop_after_s,
+        wait_for=tuple(part for part in wait_for.split(",") if part),
+        wait_s=wait_s,
+        partitions=partitions,
+    )
+    account, code = start(settings)
+    _print(account, form)
+    raise typer.Exit(code)
+
+
+@app.command()
+def bridge(  # noqa: PLR0913
+    mqtt: options.Mqtt = None,
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    client_id: options.ClientId = "bridge",
+    share: Annotated[bool, typer.Option("--share", help="Share the frames with other bridges.")] = False,  # noqa: FBT002
+    window: options.Window = 1000,
+    partitions: options.Partitions = 4,
+    run: options.Run = "",
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Carry frames from MQTT to Kafka; lose none.
+
+    Example: edgewise bridge --share --client-id bridge-2
+    """
+    from brokers.bridge.run import BridgeSettings
+    from brokers.bridge.run import run as start
+
+    settings = BridgeSettings(
+        mqtt=addresses.mqtt_address(mqtt),
+        kafka=addresses.kafka_address(kafka),
+        kafka_client=kafka_client,
+        client_id=client_id,
+        share=share,
+        window=window,
+        partitions=partitions,
+        run=run,
+    )
+    account, code = start(settings)
+    _print(account, form)
+    raise typer.Exit(code)
+
+
+@app.command()
+def gateway(  # noqa: PLR0913
+    source: Annotated[str, typer.Option(help="mqtt: beside the broker; kafka: as a consumer group.")] = "mqtt",
+    mqtt: options.Mqtt = None,
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    client_id: options.ClientId = "gateway",
+    engine: options.Engine = "keras",
+    model: options.Model = "resnet20",
+    threads: options.Threads = 0,
+    batch_max: Annotated[int, typer.Option(min=1, help="Frames in a batch, at most.")] = 64,
+    batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a batch that is not full waits.")] = 0.0,
+    window: options.Window = 512,
+    partitions: options.Partitions = 4,
+    run: options.Run = "",
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Classify frames on the gateway, with Keras.
+
+    Example: edgewise gateway --batch-max 32 --threads 1
+    """
+    from consumers.gateway.run import GatewaySettings
+    from consumers.gateway.run import run as start
+
+    settings = GatewaySettings(
+        source=source,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
+        mqtt=addresses.mqtt_address(mqtt),
+        kafka=addresses.kafka_address(kafka),
+        kafka_client=kafka_client,
+        client_id=client_id,
+        engine=engine,
+        model=model,
+        threads=threads,
+        batch_max=batch_max,
+        batch_wait_ms=batch_wait_ms,
+        window=window,
+        partitions=partitions,
+        run=run,
+    )
+    account, code = start(settings)
+    _print(account, form)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run a command; explain what can be explained in one line, and leave with its exit code."""
+    try:
+        app()
+    except EdgewiseError as error:
+        problem = error
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        option = "--" + "-".join(str(part) for part in wrong["loc"]).replace("_", "-")
+        problem = ConfigError(f"{option} {wrong['input']!r}: {wrong['msg']}")
+    else:
+        return
+    typer.echo(f"edgewise: {problem}", err=True)
+    sys.exit(problem.exit_code)

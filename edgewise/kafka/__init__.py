@@ -1,0 +1,120 @@
+"""Kafka, as little of it as the parts need, through either of two clients.
+
+confluent-kafka carries frames where its wheel installs; kafka-python is the pure-Python
+alternative. Both keep the same contract (``tests/contract/test_kafka_clients.py``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+HINT: Final = "start it with: edgewise up"
+
+Header = tuple[str, bytes]
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class Client(StrEnum):
+    """Which library talks to Kafka; ``auto`` is confluent where it is installed."""
+
+    AUTO = "auto"
+    CONFLUENT = "confluent"
+    PYTHON = "kafka-python"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    headers: Sequence[Header]
+    appended_ns: int
+    """Kafka's append stamp: whole milliseconds, one for a producer's batch."""
+
+
+class Producer(Protocol):
+    """Stores records with acks=all, idempotent, each key in the order it was sent.
+
+    A producer that could not store a record raises UnreachableError from ``stored`` or
+    ``close`` and is of no more use: what it had not reported as stored must be sent again
+    by a new one.
+    """
+
+    def send(self, topic: str, *, key: str, value: bytes, receipt: int, headers: Sequence[Header] = ()) -> None:
+        """Start storing a record; ``receipt`` is the sender's own name for it."""
+
+    def stored(self, *, wait_s: float = 0.0) -> Sequence[int]:
+        """Give the receipts of what all replicas have since the last call; wait at most so long for the first."""
+
+    def close(self, *, within_s: float) -> Sequence[int]:
+        """Finish what is under way; give the receipts that became safe meanwhile."""
+
+
+class Consumer(Protocol):
+    """Reads topics, from their beginning or from where its group left off."""
+
+    def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
+        """Give the records there are, at most ``limit``; wait at most so long for the first."""
+
+    def commit(self, following: Mapping[Place, int]) -> None:
+        """Remember, for the group, the offset to go on from at each place."""
+
+    def lag(self) -> int:
+        """Count the records that are in the topics and not yet taken."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+
+def confluent_installed() -> bool:
+    """Say whether the fast client can be used here."""
+    try:
+        import confluent_kafka  # noqa: F401, PLC0415 - the import is the question
+    except ImportError:
+        return False
+    return True
+
+
+def settled(client: Client) -> Client:
+    """Turn ``auto`` into the client that it means here."""
+    if client is not Client.AUTO:
+        return client
+    return Client.CONFLUENT if confluent_installed() else Client.PYTHON
+
+
+def producer(address: str, *, client: Client = Client.AUTO) -> Producer:
+    """Open a producer.
+
+    Raises:
+        UnreachableError: Kafka does not answer.
+    """
+    if settled(client) is Client.CONFLUENT:
+        from edgewise.kafka.confluent import ConfluentProducer as Chosen  # noqa: PLC0415 - may not be installed
+    else:
+        from edgewise.kafka.pure import PureProducer as Chosen  # type: ignore[assignment]  # noqa: PLC0415
+    return Chosen(address)
+
+
+def consumer(
+    address: str, *, topics: Sequence[str], group: str | None = None, client: Client = Client.AUTO, from_end: bool = False
+) -> Consumer:
+    """Open a consumer: in a group that commits when told to, or alone over all partitions.
+
+    Without a group it starts at the beginning of the topics, or at their end.
+
+    Raises:
+        UnreachableError: Kafka does not answer.
+    """
+    if settled(client) is Client.CONFLUENT:
+        from edgewise.kafka.confluent import ConfluentConsumer as Chosen  # noqa: PLC0415 - may not be installed
+    else:
+        from edgewise.kafka.pure import PureConsumer as Chosen  # type: ignore[assignment]  # noqa: PLC0415
+    return Chosen(address, topics=topics, group=group, from_end=from_end)
+
+

@@ -1,0 +1,124 @@
+"""Kafka through kafka-python: no compiled client, ten times the CPU."""
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from edgewise.clock import Deadline, SystemClock
+from edgewise.errors import UnreachableError
+from edgewise.kafka import HINT, Header, Place, Record
+
+POLL_S: Final = 0.001
+FOREVER_MS: Final = 2_147_483_647
+logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the parts say in their own words that a broker is away
+
+
+class PureProducer:
+    """See ``edgewise.kafka.Producer``."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._stored: deque[int] = deque()  # filled by kafka-python's sender thread
+        self._failed: BaseException | None = None
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=address,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=5,
+                batch_size=131_072,
+                max_request_size=2_097_152,
+                delivery_timeout_ms=FOREVER_MS,
+                reconnect_backoff_max_ms=1000,
+            )
+        except KafkaError as error:
+            raise UnreachableError("Kafka", at=address, hint=HINT) from error
+
+    def send(self, topic: str, *, key: str, value: bytes, receipt: int, headers: Sequence[Header] = ()) -> None:
+        """See Producer."""
+        future = self._producer.send(topic, value, key=key.encode(), headers=list(headers))
+        future.add_callback(lambda _: self._stored.append(receipt))
+        future.add_errback(self._give_up)
+
+    def _give_up(self, error: BaseException) -> None:
+        self._failed = error
+
+    def stored(self, *, wait_s: float = 0.0) -> Sequence[int]:
+        """See Producer."""
+        deadline = Deadline(SystemClock(), within_s=wait_s)
+        while not self._stored and not self._failed and not deadline.passed():
+            deadline.pause(for_s=POLL_S)
+        return self._safe()
+
+    def close(self, *, within_s: float) -> Sequence[int]:
+        """See Producer."""
+        self._producer.close(timeout=within_s)
+        return self._safe()
+
+    def _safe(self) -> Sequence[int]:
+        if self._failed is not None:
+            raise UnreachableError("Kafka", at=self._address, hint=f"a record was not stored: {self._failed!r}")
+        return [self._stored.popleft() for _ in range(len(self._stored))]
+
+
+class PureConsumer:
+    """See ``edgewise.kafka.Consumer``."""
+
+    def __init__(self, address: str, *, topics: Sequence[str], group: str | None, from_end: bool) -> None:
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=address,
+                group_id=group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=20,
+                reconnect_backoff_max_ms=1000,
+            )
+        except KafkaError as error:
+            raise UnreachableError("Kafka", at=address, hint=HINT) from error
+        if group is not None:
+            self._consumer.subscribe(list(topics))
+            return
+        places = [
+            TopicPartition(topic, number) for topic in topics for number in self._consumer.partitions_for_topic(topic) or ()
+        ]
+        self._consumer.assign(places)
+        (self._consumer.seek_to_end if from_end else self._consumer.seek_to_beginning)(*places)
+
+    def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
+        """See Consumer."""
+        taken = self._consumer.poll(timeout_ms=round(wait_s * 1000), max_records=limit)
+        return [_record(found) for records in taken.values() for found in records]
+
+    def commit(self, following: Mapping[Place, int]) -> None:
+        """See Consumer."""
+        if following:
+            offsets = {TopicPartition(*place): OffsetAndMetadata(offset, "", -1) for place, offset in following.items()}
+            self._consumer.commit_async(offsets)
+
+    def lag(self) -> int:
+        """See Consumer."""
+        places = list(self._consumer.assignment())
+        ends = self._consumer.end_offsets(places)
+        return sum(max(0, ends[place] - self._consumer.position(place)) for place in places)
+
+    def close(self) -> None:
+        """See Consumer."""
+        self._consumer.close()
+
+
+def _record(found: Any) -> Record:  # noqa: ANN401 - kafka-python's records have no type
+    return Record(
+        topic=found.topic,
+        partition=found.partition,
+        offset=found.offset,
+        key=(found.key or b"").decode(errors="replace"),
+        value=found.value or b"",
+        headers=found.headers or (),
+        appended_ns=found.timestamp * 1_000_000,
+    )

@@ -1,0 +1,161 @@
+"""A subscriber that acknowledges only when told to, and then in the order of receipt."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import mqtt5
+
+from edgewise.arrival import Arrival
+from edgewise.clock import MILLISECOND_NS, Clock
+from edgewise.errors import UnreachableError
+from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, LostError
+from edgewise.mqtt.presence import last_will, part_status, status
+from edgewise.prefix import Prefix
+
+ALL_FRAMES: Final = "cameras/+/frames"
+SESSION_S: Final = 24 * 3600
+"""How long the broker keeps frames for a reader that is away."""
+RETRY_NS: Final = 200 * MILLISECOND_NS
+REFUSED: Final = 0x80
+"""Reason codes from here on mean no."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """Who reads what."""
+
+    part: str
+    """bridge or gateway."""
+    client_id: str
+    share: str | None = None
+    """Name of the shared subscription, or None for all frames."""
+    window: int = 1000
+    """Frames in flight: taken but not yet acknowledged."""
+
+    @property
+    def pattern(self) -> str:
+        """The topic filter."""
+        return f"$share/{self.share}/{ALL_FRAMES}" if self.share else ALL_FRAMES
+
+
+class MqttInbox:
+    """A persistent session that survives the broker's restarts and its own.
+
+    ``take`` gives frames, ``finish`` gives them back as done. Receipts belong to the
+    connection that delivered the frame: after a reconnect the broker sends again
+    whatever it has no acknowledgement of, and older receipts are passed over.
+    """
+
+    def __init__(self, address: str, *, subscription: Subscription, clock: Clock, say: Callable[[str], None]) -> None:
+        self._address, self._subscription, self._clock, self._say = address, subscription, clock, say
+        self._status = part_status(subscription.part, subscription.client_id)
+        self._ready: deque[Arrival] = deque()
+        self._under_way: Prefix[int] = Prefix()
+        self._connection: Connection | None = None
+        self._retry_ns = 0
+        self.reconnects = 0
+        self._connection = self._connected()
+
+    def _connected(self) -> Connection:
+        mine = self._subscription
+        hello = mqtt5.ConnectPacket(
+            mine.client_id,
+            clean_start=False,
+            keep_alive=KEEP_ALIVE_S,
+            session_expiry_interval=SESSION_S,
+            receive_max=mine.window,
+            will=last_will(self._status),
+        )
+        connection = Connection(self._address, hello=hello, clock=self._clock)
+        # Always, not only in a new session: a broker that lost its memory says nothing.
+        once = mqtt5.TopicFilter(mine.pattern, max_qos=mqtt5.QoS.AT_LEAST_ONCE)
+        connection.send(mqtt5.SubscribePacket(1, [once]).write())
+        return connection
+
+    def take(self, *, limit: int, wait_s: float) -> Sequence[Arrival]:
+        """Give the frames that have arrived, at most ``limit``; wait at most so long for the first."""
+        try:
+            if self._connection is None and not self._reconnected(wait_s=wait_s):
+                return ()
+            connection = self._connection
+            if connection is not None:
+                if wait_s > 0 and not self._ready:
+                    connection.wait(wait_s=wait_s)
+                connection.flush()
+                if len(self._ready) < limit:
+                    self._sort(connection, connection.receive())
+        except LostError as error:
+            self._lost(error)
+        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+
+    def _sort(self, connection: Connection, packets: Sequence[mqtt5.Packet]) -> None:
+        now_ns = self._clock.now_ns()
+        for packet in packets:
+            if isinstance(packet, mqtt5.PublishPacket):
+                if packet.packet_id is None:
+                    continue  # QoS 0: no promise was asked for, and frames never come so
+                receipt = self._under_way.begin(packet.packet_id)
+                camera = packet.topic.split("/")[1]
+                self._ready.append(Arrival(camera, packet.payload, receipt, now_ns, f"mqtt {packet.topic}"))
+            elif isinstance(packet, mqtt5.SubAckPacket):
+                refused = [code.name for code in packet.reason_codes if int(code) >= REFUSED]
+                if refused:
+                    raise UnreachableError("MQTT broker", at=self._address, hint=f"it refused the subscription: {refused[0]}")
+                connection.send(status(self._status, online=True))
+
+    def finish(self, receipts: Sequence[int]) -> None:
+        """Acknowledge what is safe: the finished frames before which none is unfinished."""
+        safe = self._under_way.finish(receipts)
+        if not safe or self._connection is None:
+            return
+        try:
+            # One write for all: a system call costs more than fifty acknowledgements.
+            self._connection.send(b"".join(mqtt5.PubAckPacket(packet_id).write() for packet_id in safe))
+        except LostError as error:
+            self._lost(error)
+
+    def under_way(self) -> int:
+        """Count the frames taken or ready and not yet acknowledged."""
+        return len(self._under_way)
+
+    def _lost(self, error: LostError) -> None:
+        self._say(f"MQTT connection lost ({error}); connecting again")
+        self.drop()
+
+    def drop(self) -> None:
+        """Leave the connection without acknowledging: the broker will send again what is under way."""
+        if self._connection is not None:
+            self._connection.abandon()
+            self._connection = None
+        self._ready.clear()
+        self._under_way.forget()
+
+    def _reconnected(self, *, wait_s: float) -> bool:
+        """Try again if it is time to; otherwise wait a little."""
+        now_ns = self._clock.ticks_ns()
+        if now_ns < self._retry_ns:
+            self._clock.sleep_until(min(self._retry_ns, now_ns + round(wait_s * 1e9)))
+            return False
+        self._retry_ns = now_ns + RETRY_NS
+        try:
+            self._connection = self._connected()
+        except (UnreachableError, LostError):
+            return False
+        self.reconnects += 1
+        self._say("MQTT connection is back")
+        return True
+
+    def close(self, *, end_session: bool) -> None:
+        """Leave in order; ``end_session`` unsubscribes and has the broker keep nothing for us."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.send(status(self._status, online=False))
+            if end_session:
+                self._connection.send(mqtt5.UnsubscribePacket(2, [self._subscription.pattern]).write())
+        except LostError:
+            pass
+        self._connection.close(end_session=end_session)
+        self._connection = None

@@ -1,0 +1,143 @@
+"""A publisher with a window of frames in flight, and a count of what became of each."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final
+
+import mqtt5
+
+from edgewise.clock import MILLISECOND_NS, Clock
+from edgewise.errors import UnreachableError
+from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, LostError
+from edgewise.mqtt.presence import camera_status, last_will, status
+
+SESSION_S: Final = 300
+RETRY_NS: Final = 200 * MILLISECOND_NS
+PACKET_IDS: Final = 65_535
+
+
+class Answer(Enum):
+    """What the broker said to a frame."""
+
+    CONFIRMED = "confirmed"
+    """It has it, for at least one reader."""
+    UNHEARD = "unheard"
+    """It took it and dropped it: nobody is subscribed (reason 16)."""
+    REFUSED = "refused"
+    """It did not take it."""
+
+
+class MqttOutbox:
+    """One camera's connection: QoS 1, status with last will, sent again after a reconnect.
+
+    The owner watches ``fileno()`` and calls ``receive`` when something has arrived or a
+    second has passed.
+    """
+
+    def __init__(self, address: str, *, camera: str, window: int, clock: Clock) -> None:
+        self._address, self._camera, self._clock = address, camera, clock
+        self._topic, self._status = f"cameras/{camera}/frames", camera_status(camera)
+        self._asked_window = self._window = window
+        self._in_flight: dict[int, tuple[int, bytes]] = {}
+        self._next_id = 0
+        self._retry_ns = 0
+        self.connection: Connection | None = None
+        self._connect()
+
+    def _connect(self) -> None:
+        hello = mqtt5.ConnectPacket(
+            f"camera-{self._camera}",
+            clean_start=False,
+            keep_alive=KEEP_ALIVE_S,
+            session_expiry_interval=SESSION_S,
+            will=last_will(self._status),
+        )
+        connection = Connection(self._address, hello=hello, clock=self._clock)
+        connection.send(status(self._status, online=True))
+        self._window = min(self._asked_window, connection.broker_window)
+        self.connection = connection
+        # The same packet ids again: a broker that kept the session drops what it has.
+        for packet_id, (_, wire) in self._in_flight.items():
+            connection.send(self._publish(packet_id, wire, duplicate=True))
+
+    def _publish(self, packet_id: int, wire: bytes, *, duplicate: bool = False) -> bytes:
+        at_least_once = mqtt5.QoS.AT_LEAST_ONCE
+        return mqtt5.PublishPacket(self._topic, wire, qos=at_least_once, packet_id=packet_id, duplicate=duplicate).write()
+
+    def fileno(self) -> int:
+        """Give the socket's number, -1 while there is none."""
+        return -1 if self.connection is None else self.connection.fileno()
+
+    def free(self) -> bool:
+        """Say whether one more frame may be sent now."""
+        return self.connection is not None and len(self._in_flight) < self._window
+
+    def in_flight(self) -> int:
+        """Count the frames sent and not yet answered."""
+        return len(self._in_flight)
+
+    def send(self, number: int, wire: bytes) -> None:
+        """Publish one frame; only while ``free()``."""
+        self._next_id = self._next_id % PACKET_IDS + 1
+        while self._next_id in self._in_flight:
+            self._next_id = self._next_id % PACKET_IDS + 1
+        self._in_flight[self._next_id] = (number, wire)
+        if self.connection is not None:
+            try:
+                self.connection.send(self._publish(self._next_id, wire))
+            except LostError:
+                self._lost()
+
+    def receive(self) -> Sequence[tuple[int, Answer]]:
+        """Give the numbers that were answered since the last call; connect again if need be."""
+        if self.connection is None and not self._reconnected():
+            return ()
+        answers = []
+        try:
+            if self.connection is not None:
+                self.connection.flush()
+                for packet in self.connection.receive():
+                    if isinstance(packet, mqtt5.PubAckPacket) and packet.packet_id in self._in_flight:
+                        number, _ = self._in_flight.pop(packet.packet_id)
+                        answers.append((number, _answer(packet.reason_code)))
+        except LostError:
+            self._lost()
+        return answers
+
+    def _lost(self) -> None:
+        if self.connection is not None:
+            self.connection.abandon()
+        self.connection = None
+
+    def _reconnected(self) -> bool:
+        now_ns = self._clock.ticks_ns()
+        if now_ns < self._retry_ns:
+            return False
+        self._retry_ns = now_ns + RETRY_NS
+        try:
+            self._connect()
+        except (UnreachableError, LostError):
+            self._lost()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Say offline and leave."""
+        if self.connection is None:
+            return
+        try:
+            self.connection.send(status(self._status, online=False))
+        except LostError:
+            pass
+        self.connection.close(end_session=True)
+        self.connection = None
+
+
+def _answer(reason: mqtt5.PubAckReasonCode) -> Answer:
+    match reason:
+        case mqtt5.PubAckReasonCode.SUCCESS:
+            return Answer.CONFIRMED
+        case mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS:
+            return Answer.UNHEARD
+        case _:
+            return Answer.REFUSED

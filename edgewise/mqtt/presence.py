@@ -1,0 +1,61 @@
+"""Who is there: retained status messages, turned to offline by the last will of whoever vanishes."""
+
+from collections.abc import Collection
+from typing import Final
+
+import mqtt5
+
+from edgewise.clock import Clock, Deadline
+from edgewise.errors import UnreachableError
+from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection
+
+ONLINE: Final = b"online"
+OFFLINE: Final = b"offline"
+
+
+def camera_status(camera: str) -> str:
+    """Name the topic of a camera's status."""
+    return f"cameras/{camera}/status"
+
+
+def part_status(part: str, name: str) -> str:
+    """Name the topic of a bridge's or gateway's status."""
+    return f"parts/{part}/{name}/status"
+
+
+def last_will(topic: str) -> mqtt5.Will:
+    """What the broker says when the connection breaks."""
+    return mqtt5.Will(topic, payload=OFFLINE, qos=mqtt5.QoS.AT_LEAST_ONCE, retain=True)
+
+
+def status(topic: str, *, online: bool) -> bytes:
+    """Write the status message itself."""
+    return mqtt5.PublishPacket(topic, ONLINE if online else OFFLINE, retain=True).write()
+
+
+def await_parts(address: str, *, parts: Collection[str], clock: Clock, within_s: float) -> None:
+    """Return when each of these parts has reported its subscription.
+
+    Raises:
+        UnreachableError: one has not, in time.
+    """
+    missing = set(parts)
+    if not missing:
+        return
+    hello = mqtt5.ConnectPacket("", clean_start=True, keep_alive=KEEP_ALIVE_S)
+    connection = Connection(address, hello=hello, clock=clock)
+    deadline = Deadline(clock, within_s=within_s)
+    try:
+        filters = [mqtt5.TopicFilter(part_status(part, "+")) for part in sorted(missing)]
+        connection.send(mqtt5.SubscribePacket(1, filters).write())
+        while missing and not deadline.passed():
+            connection.wait(wait_s=min(0.5, deadline.left_s()))
+            for packet in connection.receive():
+                if isinstance(packet, mqtt5.PublishPacket) and packet.payload == ONLINE:
+                    missing.discard(packet.topic.split("/")[1])
+    finally:
+        connection.close()
+    for part in sorted(missing):
+        raise UnreachableError(
+            f"a {part}", at=address, hint=f"frames would have no reader; start it with: edgewise {part}, or see --wait-for"
+        )

@@ -1,0 +1,78 @@
+"""What every long-running part does alike: stop when asked, say how it goes, account for itself."""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from edgewise import account
+from edgewise.clock import SECOND_NS, Clock
+from edgewise.kafka import Producer
+from edgewise.topics import RUNS
+
+CLOSE_S: Final = 10.0
+"""How long a part may take to finish what it holds."""
+KIB: Final = 1024
+
+
+def say(text: str) -> None:
+    """Talk, on stderr: stdout is for data."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints talk
+
+
+class Stop:
+    """Whether somebody asked to stop: Ctrl-C or SIGTERM, from now on."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.exit_code = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, _: object) -> None:
+        self.asked = True
+        self.exit_code = 130 if number == signal.SIGINT else 0
+
+
+class Progress:
+    """A line of counts on stderr every few seconds, with the rate since the last."""
+
+    def __init__(self, part: str, *, clock: Clock, every_s: float = 5.0, talk: Callable[[str], None] = say) -> None:
+        self._part, self._clock, self._talk = part, clock, talk
+        self._every_ns = round(every_s * SECOND_NS)
+        self._last_ns, self._last_frames = clock.ticks_ns(), 0
+
+    def tell(self, frames: int, **counts: int) -> None:
+        """Say it if it is time to and something has happened."""
+        now_ns = self._clock.ticks_ns()
+        if now_ns - self._last_ns < self._every_ns:
+            return
+        if frames != self._last_frames:
+            rate_hz = (frames - self._last_frames) / (now_ns - self._last_ns) * SECOND_NS
+            others = "".join(f", {count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+            self._talk(f"{self._part}: {frames:,} frames, {rate_hz:,.0f}/s{others}")
+        self._last_ns, self._last_frames = now_ns, frames
+
+
+def spent() -> dict[str, float | int]:
+    """Say what this process has used so far: CPU seconds and the largest resident size."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {"cpu_s": round(usage.ru_utime + usage.ru_stime, 3), "memory_bytes": usage.ru_maxrss * KIB}
+
+
+def close_account(
+    producer: Producer,
+    *,
+    part: Literal["fleet", "bridge", "gateway", "cluster", "ledger"],
+    name: str,
+    run: str,
+    summary: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write a part's closing account to ``runs``; give it."""
+    whole = {**summary, **spent(), "pid": os.getpid()}
+    closing = account.Closing(run=run, part=part, name=name, summary=whole)
+    producer.send(RUNS, key=account.key(closing), value=account.encode(closing), receipt=-1)
+    producer.close(within_s=CLOSE_S)
+    return whole

@@ -1,0 +1,26 @@
+"""The way of what is no frame: to ``frames-rejected``, with the reason, nothing dropped in silence."""
+
+import hashlib
+from typing import Final
+
+from edgewise.arrival import Arrival
+from edgewise.errors import FrameError
+from edgewise.kafka import Header, Producer
+from edgewise.topics import REJECTED
+
+KEPT_BYTES: Final = 512 * 1024
+"""Of the original; its size and SHA-256 say what the rest was."""
+
+
+def reject(producer: Producer, arrival: Arrival, *, error: FrameError, by: str) -> None:
+    """Store what broke a rule, under the arrival's receipt."""
+    headers: list[Header] = [
+        ("rule", error.rule.encode()),
+        ("reason", str(error).encode()),
+        ("size_bytes", str(len(arrival.wire)).encode()),
+        ("sha256", hashlib.sha256(arrival.wire).hexdigest().encode()),
+        ("from", arrival.origin.encode()),
+        ("by", by.encode()),
+    ]
+    kept = arrival.wire[:KEPT_BYTES]
+    producer.send(REJECTED, key=arrival.camera[:64], value=kept, receipt=arrival.receipt, headers=headers)

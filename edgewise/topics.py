@@ -1,0 +1,69 @@
+"""The Kafka topics: names, partitions, retention, limits. The one place that makes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from edgewise.errors import UnreachableError
+from edgewise.messages import FRAME_MAX_BYTES
+
+FRAMES: Final = "frames"
+RESULTS: Final = "results"
+REJECTED: Final = "frames-rejected"
+RUNS: Final = "runs"
+
+PARTITIONS: Final = 4
+RECORD_MAX_BYTES: Final = FRAME_MAX_BYTES + 48_576
+"""A frame of legal size with its key, headers and batch overhead."""
+HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a topic must be."""
+
+    partitions: int
+    settings: Mapping[str, str]
+    written_by: str
+
+
+def plan(*, partitions: int = PARTITIONS) -> dict[str, Topic]:
+    """Say what each topic must be; ``partitions`` is for frames and results."""
+    stamped = {"message.timestamp.type": "LogAppendTime"}
+    images = stamped | {"max.message.bytes": str(RECORD_MAX_BYTES)}
+    kept = {"retention.ms": str(24 * HOUR_MS)}
+    # Bytes a partition: a day of 50 frames a second of 3 KB would be 13 GB; a laptop keeps less.
+    return {
+        FRAMES: Topic(partitions, images | kept | {"retention.bytes": str(2 << 30)}, "bridge"),
+        RESULTS: Topic(partitions, stamped | kept, "gateway, cluster"),
+        REJECTED: Topic(1, images | {"retention.ms": str(14 * 24 * HOUR_MS)}, "bridge, gateway, cluster"),
+        RUNS: Topic(1, stamped | {"cleanup.policy": "compact"}, "fleet, every part at its end"),
+    }
+
+
+def ensure(address: str, *, partitions: int = PARTITIONS) -> None:
+    """Make the topics that are not there yet; those that are stay as they are.
+
+    Raises:
+        UnreachableError: Kafka does not answer.
+    """
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=address)
+    except KafkaError as error:
+        raise UnreachableError("Kafka", at=address, hint="start it with: edgewise up") from error
+    try:
+        there = set(admin.list_topics())
+        for name, topic in plan(partitions=partitions).items():
+            if name in there:
+                continue
+            # -1 replicas: as many as the cluster's own default says.
+            wanted = NewTopic(name, topic.partitions, -1, topic_configs=dict(topic.settings))
+            try:
+                admin.create_topics([wanted])
+            except TopicAlreadyExistsError:
+                continue  # another part was quicker
+    finally:
+        admin.close()

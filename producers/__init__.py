@@ -1,0 +1,1 @@
+"""Images leave on schedule: cameras, and fleets of them in one process."""

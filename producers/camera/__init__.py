@@ -1,0 +1,1 @@
+"""One camera: its schedule, its window, its account."""

@@ -1,0 +1,117 @@
+"""One camera: sends what is due, drops what is too late, counts what became of each frame."""
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.account import CameraAccount, Plan, ranges
+from edgewise.clock import SECOND_NS, Clock
+from edgewise.messages import Frame, encode_frame
+from edgewise.mqtt.outbox import Answer, MqttOutbox
+
+Payload = Callable[[int], bytes]
+"""The encoded image at a place in the split."""
+
+
+class Camera:
+    """A schedule on its way out. The schedule never moves: lateness is counted, not hidden."""
+
+    def __init__(self, plan: Plan, index: int, *, outbox: MqttOutbox, payload: Payload, size: tuple[int, int], clock: Clock) -> None:
+        self.name = plan.camera(index)
+        self.outbox = outbox
+        self._plan, self._payload, self._clock = plan, payload, clock
+        self._height, self._width = size
+        self._due_ns, self._images = plan.due_ns(index), plan.image(index)
+        self._next = 0
+        self._waiting: deque[int] = deque()
+        self._fates: dict[Answer, list[int]] = {answer: [] for answer in Answer}
+        self._dropped: list[int] = []
+        self._sent: list[int] = []
+        self._late_ns: list[int] = []
+
+    def next_due_ns(self) -> int | None:
+        """Say when the next frame is due; None after the last."""
+        return int(self._due_ns[self._next]) if self._next < self._plan.frames else None
+
+    def turn(self) -> None:
+        """Send what is due and fits the window; drop what has waited too long."""
+        now_ns = self._clock.now_ns()
+        while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
+            self._waiting.append(self._next)
+            self._next += 1
+        give_up_ns = now_ns - round(self._plan.drop_after_s * SECOND_NS)
+        while self._waiting and (self.outbox.free() or self._due_ns[self._waiting[0]] < give_up_ns):
+            number = self._waiting.popleft()
+            if self._due_ns[number] < give_up_ns:
+                self._dropped.append(number)
+            else:
+                self._send(number)
+
+    def _send(self, number: int) -> None:
+        due_ns, sent_ns = int(self._due_ns[number]), self._clock.now_ns()
+        image = int(self._images[number])
+        frame = Frame(
+            run=self._plan.run,
+            camera=self.name,
+            number=number,
+            dataset=self._plan.dataset,
+            split=self._plan.split,
+            image=image,
+            width=self._width,
+            height=self._height,
+            codec=self._plan.codec,
+            due_ns=due_ns,
+            sent_ns=sent_ns,
+            payload=self._payload(image),
+        )
+        self.outbox.send(number, encode_frame(frame))
+        self._sent.append(number)
+        self._late_ns.append(sent_ns - due_ns)
+
+    def hear(self) -> None:
+        """Count the broker's answers."""
+        for number, answer in self.outbox.receive():
+            self._fates[answer].append(number)
+
+    def give_up(self) -> None:
+        """Drop what is not sent: somebody asked to stop."""
+        self._dropped += [*self._waiting, *range(self._next, self._plan.frames)]
+        self._waiting.clear()
+        self._next = self._plan.frames
+
+    def over(self) -> int:
+        """Count the frames sent or dropped."""
+        return len(self._sent) + len(self._dropped)
+
+    def finished(self) -> bool:
+        """Say whether every frame was dropped or answered."""
+        return self._next == self._plan.frames and not self._waiting and not self.outbox.in_flight()
+
+    def late_ns(self) -> NDArray[np.int64]:
+        """Give the lateness of each frame sent."""
+        return np.array(self._late_ns, dtype=np.int64)
+
+    def account(self) -> CameraAccount:
+        """Say what became of each frame."""
+        return CameraAccount(
+            run=self._plan.run,
+            camera=self.name,
+            sent=ranges(sorted(self._sent)),
+            confirmed=ranges(sorted(self._fates[Answer.CONFIRMED])),
+            unheard=ranges(sorted(self._fates[Answer.UNHEARD])),
+            refused=ranges(sorted(self._fates[Answer.REFUSED])),
+            dropped=ranges(sorted(self._dropped)),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Give the account in numbers."""
+        return {
+            "scheduled": self._plan.frames,
+            "sent": len(self._sent),
+            "confirmed": len(self._fates[Answer.CONFIRMED]),
+            "unheard": len(self._fates[Answer.UNHEARD]),
+            "refused": len(self._fates[Answer.REFUSED]),
+            "dropped_at_source": len(self._dropped),
+        }

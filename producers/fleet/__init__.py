@@ -1,0 +1,1 @@
+"""Many cameras in one process, driven by one selector."""
