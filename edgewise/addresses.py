@@ -35,6 +35,7 @@ class Address:
     port: int
 
     def __str__(self) -> str:
+        """Write it as it is read."""
         return f"{self.host}:{self.port}"
 
 

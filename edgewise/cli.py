@@ -1,17 +1,16 @@
 """One command for each part, in the order the data takes. What a part does stands in the part."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
-from edgewise import addresses, options
+from edgewise import addresses, options, show
 from edgewise.errors import ConfigError, EdgewiseError
 from edgewise.kafka import Client
-from edgewise.options import Format
+from edgewise.options import Format, Topic
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,19 +20,14 @@ app = typer.Typer(
 )
 
 
-def _print(account: dict[str, Any], how: Format) -> None:
-    """Data on stdout."""
-    if how is Format.JSON:
-        typer.echo(json.dumps(account))
-        return
-    for name, value in account.items():
-        typer.echo(f"{name:<20} {value if not isinstance(value, int) else f'{value:,}'}")
-
-
 @app.command()
 def up(
-    mqtt_port: Annotated[int | None, typer.Option(help="1883, or a free one if that is taken.", show_default=False)] = None,
-    kafka_port: Annotated[int | None, typer.Option(help="9092, or a free one if that is taken.", show_default=False)] = None,
+    mqtt_port: Annotated[
+        int | None, typer.Option(help="1883, or a free one if that is taken.", show_default=False)
+    ] = None,
+    kafka_port: Annotated[
+        int | None, typer.Option(help="9092, or a free one if that is taken.", show_default=False)
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Keep the brokers' data here.", show_default="temporary")] = None,
     mqtt_broker: options.Broker = options.BrokerKind.AUTO,
 ) -> None:
@@ -65,7 +59,7 @@ def camera(
 
 
 @app.command()
-def fleet(  # noqa: PLR0913 - each argument is one option
+def fleet(
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
@@ -110,12 +104,12 @@ def fleet(  # noqa: PLR0913 - each argument is one option
         partitions=partitions,
     )
     account, code = start(settings)
-    _print(account, form)
+    show.account(account, as_json=form is Format.JSON)
     raise typer.Exit(code)
 
 
 @app.command()
-def bridge(  # noqa: PLR0913
+def bridge(
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
@@ -144,12 +138,12 @@ def bridge(  # noqa: PLR0913
         run=run,
     )
     account, code = start(settings)
-    _print(account, form)
+    show.account(account, as_json=form is Format.JSON)
     raise typer.Exit(code)
 
 
 @app.command()
-def gateway(  # noqa: PLR0913
+def gateway(
     source: Annotated[str, typer.Option(help="mqtt: beside the broker; kafka: as a consumer group.")] = "mqtt",
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
@@ -188,8 +182,134 @@ def gateway(  # noqa: PLR0913
         run=run,
     )
     account, code = start(settings)
-    _print(account, form)
+    show.account(account, as_json=form is Format.JSON)
     raise typer.Exit(code)
+
+
+@app.command()
+def ledger(
+    run: Annotated[str, typer.Option(help="The run to account for.")],
+    out: Annotated[Path, typer.Option(help="Folder for frames.parquet and summary.json.")] = Path(),
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    tiers: Annotated[str, typer.Option(help="Tiers that owe a result for each frame, with commas.")] = "gateway",
+    settle_s: Annotated[float, typer.Option(help="How long nothing may arrive before missing is missing.")] = 10.0,
+    partitions: options.Partitions = 4,
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Account for every frame of a run: what was answered, rightly or not, and what is missing.
+
+    Example: edgewise ledger --run camera --out runs/camera
+    """
+    from compare import report as reports
+    from consumers.ledger.run import LedgerSettings
+    from consumers.ledger.run import run as start
+
+    settings = LedgerSettings(
+        kafka=addresses.kafka_address(kafka),
+        kafka_client=kafka_client,
+        run=run,
+        tiers=tuple(tiers.split(",")),  # type: ignore[arg-type]  # pydantic checks them
+        out=out,
+        settle_s=settle_s,
+        partitions=partitions,
+    )
+    summary, code = start(settings)
+    reports.show(summary, as_json=form is Format.JSON)
+    raise typer.Exit(code)
+
+
+@app.command()
+def tail(
+    topic: Annotated[Topic, typer.Argument(help="Which topic.")],
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    from_end: Annotated[bool, typer.Option("--from-end", help="Only what comes from now on.")] = False,  # noqa: FBT002
+    limit: Annotated[int | None, typer.Option(min=1, help="End after so many records.", show_default=False)] = None,
+    within_s: Annotated[
+        float | None, typer.Option(min=0.1, help="End when nothing has come for so long.", show_default=False)
+    ] = None,
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Show a topic's records in readable form, until Ctrl-C.
+
+    Example: edgewise tail results --limit 10
+    """
+    from edgewise.clock import SystemClock
+    from edgewise.tail import line
+    from edgewise.tail import tail as read
+
+    address = addresses.kafka_address(kafka)
+    try:
+        for values in read(
+            address,
+            topic.value,
+            client=kafka_client,
+            clock=SystemClock(),
+            from_end=from_end,
+            limit=limit,
+            within_s=within_s,
+        ):
+            show.text(line(values, as_json=form is Format.JSON))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Show what a run came to.
+
+    Example: edgewise report runs/20261121T120000Z-demo
+    """
+    from compare import report as reports
+
+    summary = reports.read(run_dir)
+    reports.show(summary, as_json=form is Format.JSON)
+
+
+@app.command()
+def demo(
+    cameras: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    rate_hz: options.RateHz = 15.0,
+    frames: options.Frames = 600,
+    codec: options.Codec = "raw",
+    order: options.Order = "stored",
+    seed: options.Seed = 1,
+    model: options.Model = "resnet20",
+    mqtt: options.Mqtt = None,
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    mqtt_broker: options.Broker = options.BrokerKind.AUTO,
+    runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
+) -> None:
+    """Run everything on this machine for a minute, then show the report.
+
+    Example: edgewise demo --cameras 8 --codec png
+    """
+    from compare.demo import DemoSettings
+    from compare.demo import run as start
+
+    settings = DemoSettings(
+        cameras=cameras,
+        rate_hz=rate_hz,
+        frames=frames,
+        codec=codec,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
+        order=order,
+        seed=seed,
+        model=model,
+        mqtt=mqtt,
+        kafka=kafka,
+        kafka_client=kafka_client,
+        mqtt_broker=mqtt_broker,
+        runs=runs,
+    )
+    try:
+        raise typer.Exit(start(settings))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def main() -> None:

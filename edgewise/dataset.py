@@ -64,7 +64,7 @@ SPLITS: Final[Mapping[str, Expected]] = {
 }
 
 
-def load(split: str, *, say: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Split:
+def load(split: str, *, say: Callable[[str], None]) -> Split:
     """Return ``train`` or ``test``, fetching both first if the cache has no genuine copy.
 
     Several processes may call this at once: one fetches, the others wait for it.
@@ -95,7 +95,7 @@ def _read(split: str) -> Split:
     if size_bytes != pixels + expected.images:
         raise ValueError(f"{path} is damaged: {size_bytes} bytes instead of {pixels + expected.images}")
     content = np.memmap(path, dtype=np.uint8, mode="r")
-    if (found := hashlib.sha256(content).hexdigest()) != expected.sha256:
+    if (found := hashlib.sha256(content.data).hexdigest()) != expected.sha256:
         raise ValueError(f"{path} is damaged: SHA-256 {found[:12]} instead of {expected.sha256[:12]}")
     images = content[:pixels].reshape(expected.images, SIDE, SIDE, 3)
     return Split(split, images, content[pixels:], expected.sha256)
@@ -176,4 +176,7 @@ def _from_sheets(package: Path) -> Arrays:
         return np.array(json.loads((package / name).read_text()), dtype=np.uint8).ravel()
 
     train = np.concatenate([sheet(f"data_batch_{number}.png") for number in range(1, 6)])
-    return {"train": (train, labels("train_lables.json")), "test": (sheet("test_batch.png"), labels("test_lables.json"))}
+    return {
+        "train": (train, labels("train_lables.json")),
+        "test": (sheet("test_batch.png"), labels("test_lables.json")),
+    }

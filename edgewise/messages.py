@@ -11,7 +11,7 @@ import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import crc32c
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
@@ -205,7 +205,7 @@ def _fields(wire: bytes, schema: Any) -> dict[str, Any]:  # noqa: ANN401 - fasta
     body = io.BytesIO(wire)
     body.seek(HEADER_BYTES)
     try:
-        fields: dict[str, Any] = schemaless_reader(body, schema, None)
+        fields = cast("dict[str, Any]", schemaless_reader(body, schema, None))
     except DAMAGED as error:
         raise FrameError(Rule.FIELDS, f"{type(error).__name__} {error}"[:200]) from error
     if left := len(wire) - body.tell():

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edgewise import topics
 from edgewise.kafka import Client
 
 
@@ -13,6 +14,15 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class Topic(StrEnum):
+    """The Kafka topics, by their names."""
+
+    FRAMES = topics.FRAMES
+    RESULTS = topics.RESULTS
+    REJECTED = topics.REJECTED
+    RUNS = topics.RUNS
 
 
 class BrokerKind(StrEnum):
@@ -25,16 +35,24 @@ class BrokerKind(StrEnum):
 
 Mqtt = Annotated[
     str | None,
-    typer.Option("--mqtt", envvar="EDGEWISE_MQTT", metavar="HOST:PORT", help="MQTT broker.", show_default="edgewise up's"),
+    typer.Option(
+        "--mqtt", envvar="EDGEWISE_MQTT", metavar="HOST:PORT", help="MQTT broker.", show_default="edgewise up's"
+    ),
 ]
 Kafka = Annotated[
     str | None,
     typer.Option("--kafka", envvar="EDGEWISE_KAFKA", metavar="HOST:PORT", help="Kafka.", show_default="edgewise up's"),
 ]
-KafkaClient = Annotated[Client, typer.Option("--kafka-client", help="Library that talks to Kafka; auto is confluent if installed.")]
-Partitions = Annotated[int, typer.Option("--partitions", min=1, help="Of frames and results, if they are not there yet.")]
+KafkaClient = Annotated[
+    Client, typer.Option("--kafka-client", help="Library that talks to Kafka; auto is confluent if installed.")
+]
+Partitions = Annotated[
+    int, typer.Option("--partitions", min=1, help="Of frames and results, if they are not there yet.")
+]
 Run = Annotated[str, typer.Option("--run", help="Name of the run that the closing account belongs to.")]
-ClientId = Annotated[str, typer.Option("--client-id", help="MQTT client id; the frames queued in its session belong to it.")]
+ClientId = Annotated[
+    str, typer.Option("--client-id", help="MQTT client id; the frames queued in its session belong to it.")
+]
 Window = Annotated[int, typer.Option("--window", min=1, max=65_535, help="Frames in flight: taken, not yet finished.")]
 Print = Annotated[Format, typer.Option("--format", help="Of the account on stdout.")]
 Broker = Annotated[BrokerKind, typer.Option("--mqtt-broker", help="Which to start; auto is mosquitto if installed.")]
@@ -44,9 +62,12 @@ Frames = Annotated[int, typer.Option("--frames", min=1, help="Frames of each cam
 Seed = Annotated[int, typer.Option("--seed", help="Of phases and image order.")]
 Order = Annotated[str, typer.Option("--order", help="stored: images dealt in turn; shuffled: by the seed.")]
 DropAfterS = Annotated[
-    float, typer.Option("--drop-after-s", min=0.001, help="Drop at source what could not be sent this long after it was due.")
+    float,
+    typer.Option("--drop-after-s", min=0.001, help="Drop at source what could not be sent this long after it was due."),
 ]
-WaitFor = Annotated[str, typer.Option("--wait-for", help="Parts that must have subscribed first, with commas; '' for none.")]
+WaitFor = Annotated[
+    str, typer.Option("--wait-for", help="Parts that must have subscribed first, with commas; '' for none.")
+]
 Engine = Annotated[str, typer.Option("--engine", help="What runs the model: keras.")]
 Model = Annotated[str, typer.Option("--model", help="A shipped model's name, or a .keras file with its card.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Of the engine; 0 is all cores.")]

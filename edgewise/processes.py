@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import MissingError
 
 PR_SET_PDEATHSIG: Final = 1
@@ -88,7 +87,7 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def start(  # noqa: PLR0913 - each is one plain fact about a process
+def start(
     command: Sequence[str],
     *,
     name: str,
@@ -112,7 +111,7 @@ def start(  # noqa: PLR0913 - each is one plain fact about a process
     return _spawner.submit(_start, command, name, log, env, cwd, with_parent).result()
 
 
-def _start(  # noqa: PLR0913
+def _start(
     command: Sequence[str],
     name: str,
     log: Path,

@@ -33,7 +33,7 @@ class Engine(Protocol):
 def model_file(named: str) -> Path:
     """Find a shipped model by name, or any by path."""
     shipped = SHIPPED / f"{named}.keras"
-    return shipped if shipped.exists() or "/" not in named and not named.endswith(".keras") else Path(named)
+    return shipped if shipped.exists() or ("/" not in named and not named.endswith(".keras")) else Path(named)
 
 
 class KerasEngine:
@@ -54,8 +54,8 @@ class KerasEngine:
         """
         described = card.read(model)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        import keras  # noqa: PLC0415 - seconds of import that only a classifier needs
-        import tensorflow as tf  # noqa: PLC0415
+        import keras
+        import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -28,11 +28,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edgewise import dataset
 from edgewise.clock import SECOND_NS, SystemClock
+from edgewise.parts import say
 from models.card import Card, write
 from models.identity import keras_weights, weights_sha256
 from models.networks import NETWORKS
 
 CLOCK = SystemClock()
+FLIPPED = 0.5
+"""Share of the images that are mirrored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,7 @@ def augmented(images: NDArray[np.uint8], *, seed: int, epoch: int) -> tuple[NDAr
     windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:3], axis=(1, 2))
     top, left = dice.integers(0, 9, size=(2, len(images)))
     shifted = windows[order, top, left].transpose(0, 2, 3, 1)
-    flip = dice.random(len(images)) < 0.5
+    flip = dice.random(len(images)) < FLIPPED
     return np.where(flip[:, None, None, None], shifted[:, :, ::-1], shifted), order
 
 
@@ -112,7 +115,7 @@ class Training:
             kept = json.loads(self.diary.read_text())
             if kept["recipe"] == asdict(recipe):
                 self.epochs_done = kept["epochs"]
-        train, test = dataset.load("train"), dataset.load("test")
+        train, test = dataset.load("train", say=say), dataset.load("test", say=say)
         self.train_images, self.train_labels = np.array(train.images), train.labels
         self.test_images, self.test_labels = np.array(test.images), test.labels
         self.classes = len(dataset.CLASSES)
@@ -147,9 +150,7 @@ class Training:
         history = self.model.fit(
             images, targets[self.train_labels[order]], batch_size=self.recipe.batch, shuffle=False, verbose=0
         ).history
-        loss, accuracy = self.model.evaluate(
-            self.test_images, targets[self.test_labels], batch_size=500, verbose=0
-        )
+        loss, accuracy = self.model.evaluate(self.test_images, targets[self.test_labels], batch_size=500, verbose=0)
         done = {
             "epoch": number,
             "train_accuracy": round(float(history["accuracy"][-1]), 4),

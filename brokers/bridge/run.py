@@ -10,6 +10,7 @@ from brokers.bridge.outbox import KafkaOutbox
 from edgewise import kafka, topics
 from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import UnreachableError
+from edgewise.kafka import Client
 from edgewise.mqtt.inbox import MqttInbox, Subscription
 from edgewise.parts import CLOSE_S, Progress, Stop, close_account, say
 
@@ -28,7 +29,7 @@ class BridgeSettings(BaseModel):
     """MQTT broker, host:port."""
     kafka: str
     """Kafka, host:port."""
-    kafka_client: kafka.Client = kafka.Client.AUTO
+    kafka_client: Client = Client.AUTO
     """Which library talks to Kafka."""
     client_id: str = "bridge"
     """MQTT client id: the session, and the frames queued in it, belong to this name."""
@@ -51,9 +52,7 @@ class Bridge:
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
         self._outbox = KafkaOutbox(self._producer)
         share = "bridge" if settings.share else None
-        subscription = Subscription(
-            part="bridge", client_id=settings.client_id, share=share, window=settings.window
-        )
+        subscription = Subscription(part="bridge", client_id=settings.client_id, share=share, window=settings.window)
         self._inbox = MqttInbox(settings.mqtt, subscription=subscription, clock=clock, say=say)
         self.frames = 0
         self._rejected_before = 0

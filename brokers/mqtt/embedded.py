@@ -26,7 +26,7 @@ def mqtt(data: Path, *, port: int = 0, choice: Choice = "auto", clock: Clock | N
     Raises:
         MissingError: mosquitto was asked for and is not installed.
     """
-    from brokers.mqtt import hivemq, mosquitto  # noqa: PLC0415 - they ask this module whether a broker answers
+    from brokers.mqtt import hivemq, mosquitto
 
     if choice == "hivemq" or (choice == "auto" and mosquitto.program() is None):
         return Broker(hivemq.HiveMq(), data=data, port=port, clock=clock)

@@ -59,9 +59,9 @@ class Mosquitto:
             raise MissingError("mosquitto is not installed; install it with: apt-get install mosquitto")
         settings = data / "mosquitto.conf"
         user = pwd.getpwuid(os.getuid()).pw_name
-        settings.write_text(SETTINGS.format(
-                host=LOOPBACK, port=port, data=data, user=user, packet_max_bytes=embedded.PACKET_MAX_BYTES
-            ))
+        settings.write_text(
+            SETTINGS.format(host=LOOPBACK, port=port, data=data, user=user, packet_max_bytes=embedded.PACKET_MAX_BYTES)
+        )
         return [found, "-c", str(settings)]
 
     def answers(self, port: int) -> bool:

@@ -13,6 +13,7 @@ from consumers.gateway.write import ResultWriter
 from edgewise import kafka, topics
 from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import FrameError, UnreachableError
+from edgewise.kafka import Client
 from edgewise.mqtt.inbox import MqttInbox, Subscription
 from edgewise.parts import CLOSE_S, Progress, Stop, close_account, say
 from models import engine as engines
@@ -34,7 +35,7 @@ class GatewaySettings(BaseModel):
     """MQTT broker, host:port."""
     kafka: str
     """Kafka, host:port."""
-    kafka_client: kafka.Client = kafka.Client.AUTO
+    kafka_client: Client = Client.AUTO
     """Which library talks to Kafka."""
     client_id: str = "gateway"
     """MQTT client id: the session, and the frames queued in it, belong to this name."""
@@ -87,9 +88,7 @@ class Gateway:
     def _open_source(self) -> Source:
         settings = self._settings
         if settings.source == "kafka":
-            consumer = kafka.consumer(
-                settings.kafka, topics=[topics.FRAMES], group=GROUP, client=settings.kafka_client
-            )
+            consumer = kafka.consumer(settings.kafka, topics=[topics.FRAMES], group=GROUP, client=settings.kafka_client)
             return KafkaSource(consumer, clock=self._clock)
         subscription = Subscription(part="gateway", client_id=settings.client_id, window=settings.window)
         return MqttInbox(settings.mqtt, subscription=subscription, clock=self._clock, say=say)
@@ -158,9 +157,7 @@ class Gateway:
             "batch_max": settings.batch_max,
             "kafka_client": kafka.settled(settings.kafka_client).value,
         }
-        return close_account(
-            self._producer, part="gateway", name=settings.client_id, run=settings.run, summary=summary
-        )
+        return close_account(self._producer, part="gateway", name=settings.client_id, run=settings.run, summary=summary)
 
 
 def run(settings: GatewaySettings) -> tuple[dict[str, Any], int]:

@@ -75,7 +75,7 @@ class Consumer(Protocol):
 def confluent_installed() -> bool:
     """Say whether the fast client can be used here."""
     try:
-        import confluent_kafka  # noqa: F401, PLC0415 - the import is the question
+        import confluent_kafka  # noqa: F401 - the import is the question
     except ImportError:
         return False
     return True
@@ -95,14 +95,19 @@ def producer(address: str, *, client: Client = Client.AUTO) -> Producer:
         UnreachableError: Kafka does not answer.
     """
     if settled(client) is Client.CONFLUENT:
-        from edgewise.kafka.confluent import ConfluentProducer as Chosen  # noqa: PLC0415 - may not be installed
+        from edgewise.kafka.confluent import ConfluentProducer as Chosen
     else:
-        from edgewise.kafka.pure import PureProducer as Chosen  # type: ignore[assignment]  # noqa: PLC0415
+        from edgewise.kafka.pure import PureProducer as Chosen  # type: ignore[assignment]
     return Chosen(address)
 
 
 def consumer(
-    address: str, *, topics: Sequence[str], group: str | None = None, client: Client = Client.AUTO, from_end: bool = False
+    address: str,
+    *,
+    topics: Sequence[str],
+    group: str | None = None,
+    client: Client = Client.AUTO,
+    from_end: bool = False,
 ) -> Consumer:
     """Open a consumer: in a group that commits when told to, or alone over all partitions.
 
@@ -112,9 +117,7 @@ def consumer(
         UnreachableError: Kafka does not answer.
     """
     if settled(client) is Client.CONFLUENT:
-        from edgewise.kafka.confluent import ConfluentConsumer as Chosen  # noqa: PLC0415 - may not be installed
+        from edgewise.kafka.confluent import ConfluentConsumer as Chosen
     else:
-        from edgewise.kafka.pure import PureConsumer as Chosen  # type: ignore[assignment]  # noqa: PLC0415
+        from edgewise.kafka.pure import PureConsumer as Chosen  # type: ignore[assignment]
     return Chosen(address, topics=topics, group=group, from_end=from_end)
-
-

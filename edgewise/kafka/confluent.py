@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import confluent_kafka as ck
 
@@ -10,8 +10,10 @@ from edgewise.errors import UnreachableError
 from edgewise.kafka import HINT, Header, Place, Record
 
 ANSWER_S: Final = 10.0
-QUIET: Final = logging.Logger("librdkafka", level=logging.CRITICAL)
+QUIET: Final = logging.getLogger("librdkafka")
 """librdkafka's own lines about a broker that is away: the parts say it in their own words."""
+
+QUIET.setLevel(logging.CRITICAL + 1)
 
 PRODUCER: Final = {
     "enable.idempotence": True,  # implies acks=all and keeps the order over retries
@@ -81,7 +83,9 @@ class ConfluentConsumer:
             self._consumer.subscribe(list(topics))
             return
         begin = ck.OFFSET_END if from_end else ck.OFFSET_BEGINNING
-        places = [ck.TopicPartition(topic, number, begin) for topic in topics for number in listed.topics[topic].partitions]
+        places = [
+            ck.TopicPartition(topic, number, begin) for topic in topics for number in listed.topics[topic].partitions
+        ]
         self._consumer.assign(places)
 
     def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
@@ -118,7 +122,7 @@ def _record(message: ck.Message) -> Record:
         offset=message.offset() or 0,
         key=(message.key() or b"").decode(errors="replace"),
         value=message.value() or b"",
-        headers=message.headers() or (),
+        headers=cast("Sequence[Header]", message.headers() or ()),
         appended_ns=message.timestamp()[1] * 1_000_000,
     )
 

@@ -85,7 +85,9 @@ class PureConsumer:
             self._consumer.subscribe(list(topics))
             return
         places = [
-            TopicPartition(topic, number) for topic in topics for number in self._consumer.partitions_for_topic(topic) or ()
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in self._consumer.partitions_for_topic(topic) or ()
         ]
         self._consumer.assign(places)
         (self._consumer.seek_to_end if from_end else self._consumer.seek_to_beginning)(*places)

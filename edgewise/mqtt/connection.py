@@ -50,12 +50,14 @@ class Connection:
             raise UnreachableError("MQTT 5 broker", at=address, hint=f"it broke off the greeting: {error}") from error
         if not isinstance(accepted, mqtt5.ConnAckPacket) or accepted.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
             self._socket.close()
-            refusal = accepted.reason_code.name if isinstance(accepted, mqtt5.ConnAckPacket) else type(accepted).__name__
+            refusal = (
+                accepted.reason_code.name if isinstance(accepted, mqtt5.ConnAckPacket) else type(accepted).__name__
+            )
             raise UnreachableError("MQTT 5 broker", at=address, hint=f"it refused the connection: {refusal}")
         self.session_present = accepted.session_present
         self.broker_window = accepted.receive_max
         self._keep_alive_ns = (accepted.server_keep_alive or hello.keep_alive) * SECOND_NS
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
 
     def _first_packet(self) -> mqtt5.Packet:
         while True:
@@ -159,7 +161,6 @@ class Connection:
         """Say goodbye; ``end_session`` has the broker forget what this client is subscribed to."""
         expiry = 0 if end_session else None
         try:
-            self._socket.setblocking(True)
             self._socket.settimeout(CONNECT_S)
             self._socket.sendall(self._out + mqtt5.DisconnectPacket(session_expiry_interval=expiry).write())
         except OSError:

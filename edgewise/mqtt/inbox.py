@@ -102,7 +102,9 @@ class MqttInbox:
             elif isinstance(packet, mqtt5.SubAckPacket):
                 refused = [code.name for code in packet.reason_codes if int(code) >= REFUSED]
                 if refused:
-                    raise UnreachableError("MQTT broker", at=self._address, hint=f"it refused the subscription: {refused[0]}")
+                    raise UnreachableError(
+                        "MQTT broker", at=self._address, hint=f"it refused the subscription: {refused[0]}"
+                    )
                 connection.send(status(self._status, online=True))
 
     def finish(self, receipts: Sequence[int]) -> None:

@@ -1,6 +1,7 @@
 """A publisher with a window of frames in flight, and a count of what became of each."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Final
 
@@ -62,7 +63,9 @@ class MqttOutbox:
 
     def _publish(self, packet_id: int, wire: bytes, *, duplicate: bool = False) -> bytes:
         at_least_once = mqtt5.QoS.AT_LEAST_ONCE
-        return mqtt5.PublishPacket(self._topic, wire, qos=at_least_once, packet_id=packet_id, duplicate=duplicate).write()
+        return mqtt5.PublishPacket(
+            self._topic, wire, qos=at_least_once, packet_id=packet_id, duplicate=duplicate
+        ).write()
 
     def fileno(self) -> int:
         """Give the socket's number, -1 while there is none."""
@@ -125,10 +128,8 @@ class MqttOutbox:
         """Say offline and leave."""
         if self.connection is None:
             return
-        try:
+        with suppress(LostError):
             self.connection.send(status(self._status, online=False))
-        except LostError:
-            pass
         self.connection.close(end_session=True)
         self.connection = None
 

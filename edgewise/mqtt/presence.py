@@ -24,7 +24,7 @@ def part_status(part: str, name: str) -> str:
 
 
 def last_will(topic: str) -> mqtt5.Will:
-    """What the broker says when the connection breaks."""
+    """Write what the broker says when the connection breaks."""
     return mqtt5.Will(topic, payload=OFFLINE, qos=mqtt5.QoS.AT_LEAST_ONCE, retain=True)
 
 
@@ -57,5 +57,7 @@ def await_parts(address: str, *, parts: Collection[str], clock: Clock, within_s:
         connection.close()
     for part in sorted(missing):
         raise UnreachableError(
-            f"a {part}", at=address, hint=f"frames would have no reader; start it with: edgewise {part}, or see --wait-for"
+            f"a {part}",
+            at=address,
+            hint=f"frames would have no reader; start it with: edgewise {part}, or see --wait-for",
         )

@@ -18,7 +18,9 @@ Payload = Callable[[int], bytes]
 class Camera:
     """A schedule on its way out. The schedule never moves: lateness is counted, not hidden."""
 
-    def __init__(self, plan: Plan, index: int, *, outbox: MqttOutbox, payload: Payload, size: tuple[int, int], clock: Clock) -> None:
+    def __init__(
+        self, plan: Plan, index: int, *, outbox: MqttOutbox, payload: Payload, size: tuple[int, int], clock: Clock
+    ) -> None:
         self.name = plan.camera(index)
         self.outbox = outbox
         self._plan, self._payload, self._clock = plan, payload, clock

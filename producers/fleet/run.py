@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from edgewise import __version__, account, codecs, dataset, kafka, topics
 from edgewise.account import Plan
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock, SystemClock
+from edgewise.kafka import Client
 from edgewise.messages import Codec
 from edgewise.mqtt.outbox import MqttOutbox
 from edgewise.mqtt.presence import await_parts
@@ -34,7 +35,7 @@ class FleetSettings(BaseModel):
     """MQTT broker, host:port."""
     kafka: str
     """Kafka, host:port, for the plan and the account."""
-    kafka_client: kafka.Client = kafka.Client.AUTO
+    kafka_client: Client = Client.AUTO
     """Which library talks to Kafka."""
     run: str = Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")
     """Name of the run."""

@@ -1,0 +1,112 @@
+"""What is done once, so that each later start takes a third of the time.
+
+Kafka is formatted and run once in a scratch folder. Kept are the file that formatting
+leaves (the same for every empty broker of this version) and an archive of the classes
+that Java had loaded. Both stand beside the jars and go when those are fetched anew.
+"""
+
+import base64
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Final
+
+from brokers import java
+from brokers.broker import Broker
+from brokers.kafka import settings
+from brokers.kafka.answer import answers
+from edgewise import processes
+from edgewise.clock import Clock
+from edgewise.errors import MissingError
+from edgewise.places import locked
+
+NAME: Final = "Apache Kafka"
+WITHIN_S: Final = 120.0
+CHECKPOINT: Final = "bootstrap.checkpoint"
+ARCHIVE: Final = "classes.jsa"
+
+
+def ready(runtime: java.Java, *, lib: Path, clock: Clock | None = None) -> Path:
+    """Return the folder of what was kept for this Java, rehearsing first if there is none.
+
+    Raises:
+        MissingError, UnreachableError: Kafka does not run here; the text has its last words.
+    """
+    place = lib / f"ready-{runtime.version}"
+    if place.exists():
+        return place
+    with locked("kafka-rehearsal"), tempfile.TemporaryDirectory(dir=lib, prefix=".rehearsal-") as scratch:
+        if not place.exists():
+            print("preparing Kafka's quick start, once ...", file=sys.stderr)  # noqa: T201 - talk
+            _rehearse(runtime, lib=lib, scratch=Path(scratch), clock=clock).rename(place)
+    return place
+
+
+def flags(place: Path) -> tuple[str, ...]:
+    """Give the Java options that make use of the archive."""
+    # Java itself falls back to loading the classes where the archive does not fit; it need not say so.
+    return (f"-XX:SharedArchiveFile={place / ARCHIVE}", "-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+
+
+def format_folder(data: Path, *, place: Path) -> None:
+    """Do to an empty folder what Kafka's own tool would do in two seconds; leave a formatted one alone."""
+    topics = settings.topics(data)
+    mark = topics / "meta.properties"
+    if mark.exists():
+        return
+    topics.mkdir(parents=True, exist_ok=True)
+    (topics / CHECKPOINT).write_bytes((place / CHECKPOINT).read_bytes())
+    # Last, and whole: it says that the folder is formatted.
+    partial = mark.with_suffix(".part")
+    partial.write_text(f"version=1\nnode.id=1\ncluster.id={_new_id()}\ndirectory.id={_new_id()}\n")
+    partial.replace(mark)
+
+
+class _Rehearsal:
+    """See Recipe: a first run that is formatted by Kafka's tool and writes the archive when it stops."""
+
+    name: Final = f"{NAME} (rehearsal)"
+    start_within_s: Final = WITHIN_S
+
+    def __init__(self, runtime: java.Java, *, lib: Path) -> None:
+        self._runtime = runtime
+        self._lib = lib
+
+    def command(self, data: Path, *, port: int) -> list[str]:
+        """See Recipe."""
+        file = str(settings.write(data, port=port))
+        tool = settings.command(self._runtime, lib=self._lib, flags=())
+        tool += ["kafka.tools.StorageTool", "format", "-t", _new_id(), "-c", file, "--ignore-formatted"]
+        child = processes.start(tool, name=self.name, log=data / "format.log")
+        if child.wait(within_s=WITHIN_S) != 0:
+            child.kill()
+            raise MissingError(f"{NAME} cannot use {data}; it said:\n{child.tail()}")
+        archiving = (f"-XX:ArchiveClassesAtExit={data / ARCHIVE}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+        return [*settings.command(self._runtime, lib=self._lib, flags=archiving), "kafka.Kafka", file]
+
+    def answers(self, port: int) -> bool:
+        """See Recipe."""
+        return answers(port)
+
+
+def _rehearse(runtime: java.Java, *, lib: Path, scratch: Path, clock: Clock | None) -> Path:
+    data = scratch / "data"
+    broker = Broker(_Rehearsal(runtime, lib=lib), data=data, clock=clock)
+    try:
+        broker.start()
+    finally:
+        broker.stop(within_s=WITHIN_S)
+    kept = scratch / "kept"
+    kept.mkdir()
+    (settings.topics(data) / CHECKPOINT).rename(kept / CHECKPOINT)
+    # Without the archive a start is slower, and that is all.
+    if (data / ARCHIVE).exists():
+        (data / ARCHIVE).rename(kept / ARCHIVE)
+    return kept
+
+
+def _new_id() -> str:
+    while (made := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass  # the tool would take it for an option
+    return made

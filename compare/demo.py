@@ -1,0 +1,194 @@
+"""One short run of everything on this machine, each part a process started by its own command."""
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from brokers.up import up
+from compare import report, runfolder
+from edgewise import account, dataset, kafka, processes, show, topics
+from edgewise.account import Closing
+from edgewise.clock import Clock, Deadline, SystemClock
+from edgewise.errors import ConfigError, InvalidRunError
+from edgewise.kafka import Client
+from edgewise.messages import Codec
+from edgewise.options import BrokerKind
+from edgewise.parts import CLOSE_S, say
+from edgewise.processes import Child
+from edgewise.summary import Summary
+from models import card
+from models.engine import model_file
+
+LOOK_AGAIN_S: Final = 0.1
+CLOSINGS_WITHIN_S: Final = 10.0
+BARS: Final = ("frames in Kafka", "gateway results")
+
+
+class DemoSettings(BaseModel):
+    """What a demo run is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cameras: int = Field(default=4, ge=1)
+    """How many."""
+    rate_hz: float = Field(default=15.0, gt=0)
+    """Frames a second of each camera."""
+    frames: int = Field(default=600, ge=1)
+    """Frames of each camera."""
+    codec: Codec = Codec.RAW
+    """Of the payloads."""
+    order: str = "stored"
+    """Of the images."""
+    seed: int = 1
+    """Of phases and image order."""
+    model: str = "resnet20"
+    """A shipped model's name, or a file with a card beside it."""
+    kafka_client: Client = Client.AUTO
+    """Which library talks to Kafka."""
+    mqtt: str | None = None
+    """A broker that is there already, host:port; with ``kafka``, or not at all."""
+    kafka: str | None = None
+    """The same for Kafka."""
+    mqtt_broker: BrokerKind = BrokerKind.AUTO
+    """Which MQTT broker is started otherwise."""
+    runs: Path = Path("runs")
+    """Where the run folder is made."""
+
+
+def run(settings: DemoSettings) -> int:
+    """Run it; print the report and, last, the run folder; give the exit code."""
+    clock = SystemClock()
+    model = card.read(model_file(settings.model))
+    dataset.load("test", say=say)
+    folder = runfolder.make(settings.runs, "demo", clock=clock)
+    with _brokers(settings, clock) as (mqtt, kafka_address):
+        parts = _Parts(settings, folder, mqtt=mqtt, kafka_address=kafka_address, clock=clock)
+        try:
+            summary = parts.run()
+        finally:
+            parts.stop()
+        summary = with_costs(
+            summary, closings(kafka_address, run=folder.name, client=settings.kafka_client, clock=clock)
+        )
+    (folder / "summary.json").write_text(summary.model_dump_json(indent=1) + "\n")
+    facts = {"model": model.identity, "model_accuracy": model.accuracy, "dataset_sha256": dataset.SPLITS["test"].sha256}
+    runfolder.write_manifest(folder, scenario=settings.model_dump(mode="json") | facts, parts=parts.commands)
+    report.show(summary)
+    show.text(str(folder))  # a run's last line is its folder
+    return 0 if summary.verdict == "VALID" else InvalidRunError.exit_code
+
+
+@contextmanager
+def _brokers(settings: DemoSettings, clock: Clock) -> Iterator[tuple[str, str]]:
+    """Give the addresses of both brokers: those there are, or embedded ones while the run lasts."""
+    if bool(settings.mqtt) != bool(settings.kafka):
+        raise ConfigError("--mqtt and --kafka go together: give both to use brokers that are there, or none")
+    if settings.mqtt and settings.kafka:
+        yield settings.mqtt, settings.kafka
+        return
+    say("starting an MQTT broker and Kafka ...")
+    with up(mqtt_broker=settings.mqtt_broker.value, clock=clock) as both:
+        say(f"{both.mqtt.name} answers at {both.mqtt.address}, {both.kafka.name} at {both.kafka.address}")
+        yield both.mqtt.address, both.kafka.address
+
+
+class _Parts:
+    """The processes of one run."""
+
+    def __init__(self, settings: DemoSettings, folder: Path, *, mqtt: str, kafka_address: str, clock: Clock) -> None:
+        self._settings, self._folder, self._clock, self._kafka = settings, folder, clock, kafka_address
+        self._children: list[Child] = []
+        self.commands: dict[str, list[str]] = {}
+        run = ("--run", folder.name)
+        client = ("--kafka-client", settings.kafka_client.value)
+        both = ("--mqtt", mqtt, "--kafka", kafka_address, *client)
+        # The topics first: the parts would otherwise each look for them.
+        topics.ensure(kafka_address)
+        self._ledger = self._start("ledger", "--kafka", kafka_address, *client, *run, "--out", str(folder))
+        self._bridge = self._start("bridge", *both, *run)
+        self._gateway = self._start("gateway", *both, *run, "--model", settings.model)
+        self._fleet = self._start(
+            "fleet",
+            *(*both, *run, "--cameras", str(settings.cameras), "--rate-hz", str(settings.rate_hz)),
+            *("--frames", str(settings.frames), "--codec", settings.codec.value),
+            *("--order", settings.order, "--seed", str(settings.seed)),
+        )
+
+    def _start(self, part: str, *arguments: str) -> Child:
+        command = [sys.executable, "-m", "edgewise", part, *arguments]
+        self.commands[part] = ["edgewise", part, *arguments]
+        child = processes.start(command, name=f"the {part}", log=self._folder / "logs" / f"{part}.log")
+        self._children.append(child)
+        return child
+
+    def run(self) -> Summary:
+        """Show how it goes until the ledger has accounted for every frame.
+
+        Raises:
+            InvalidRunError: a part ended by itself.
+        """
+        total = self._settings.cameras * self._settings.frames
+        watched = [topics.FRAMES, topics.RESULTS]
+        consumer = kafka.consumer(self._kafka, topics=watched, client=self._settings.kafka_client, from_end=True)
+        columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+            bars = {topic: progress.add_task(name, total=total) for topic, name in zip(watched, BARS, strict=True)}
+            while self._ledger.running():
+                for record in consumer.take(limit=2000, wait_s=LOOK_AGAIN_S):
+                    progress.advance(bars[record.topic])
+                self._check()
+        consumer.close()
+        self._check()
+        return report.read(self._folder)
+
+    def _check(self) -> None:
+        """Raise InvalidRunError, with its last words, if a part ended that should not have."""
+        may_end = {self._fleet: (0,), self._ledger: (0, InvalidRunError.exit_code)}
+        for child in self._children:
+            if not child.running() and child.exit_code not in may_end.get(child, ()):
+                raise InvalidRunError(
+                    f"{child.name} ended with exit code {child.exit_code}; the end of {child.log}:\n{child.tail()}"
+                )
+
+    def stop(self) -> None:
+        """Stop what still runs: consumers write their closing accounts."""
+        deadline = Deadline(self._clock, within_s=CLOSE_S + 2)
+        for child in self._children:
+            child.send(signal.SIGTERM)
+        for child in self._children:
+            child.stop(within_s=deadline.left_s())
+
+
+def closings(address: str, *, run: str, client: Client, clock: Clock) -> Sequence[Closing]:
+    """Read the closing accounts of a run."""
+    consumer = kafka.consumer(address, topics=[topics.RUNS], client=client)
+    found: dict[str, Closing] = {}
+    deadline = Deadline(clock, within_s=CLOSINGS_WITHIN_S)
+    try:
+        # Quiet for a moment means that all there is was read; a first empty look means nothing yet.
+        while not deadline.passed() and ((records := consumer.take(limit=1000, wait_s=0.5)) or not found):
+            for record in records:
+                entry = account.decode(record.value)
+                if isinstance(entry, Closing) and entry.run == run:
+                    found[account.key(entry)] = entry
+    finally:
+        consumer.close()
+    return list(found.values())
+
+
+def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
+    """Add each tier's CPU seconds and memory, as its processes accounted for them."""
+    costed = summary.model_copy(deep=True)
+    for name, tier in costed.tiers.items():
+        mine = [closing.summary for closing in parts if closing.part == name]
+        if mine:
+            tier.cpu_s = round(sum(float(one["cpu_s"]) for one in mine), 2)
+            tier.memory_bytes = sum(int(one["memory_bytes"]) for one in mine)
+    return costed

@@ -1,0 +1,161 @@
+"""The topics, read once: what was planned, seen, answered and rejected in one run."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from edgewise import account, topics
+from edgewise.account import CameraAccount, Closing, Plan
+from edgewise.arrival import BRIDGED_NS
+from edgewise.clock import MILLISECOND_NS, SECOND_NS
+from edgewise.errors import FrameError
+from edgewise.kafka import Record
+from edgewise.messages import Result, Tier, decode_frame, decode_result
+
+FrameKey = tuple[str, int]
+"""Camera and number: with the run, a frame's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bridged:
+    """The first appearance of a frame in Kafka."""
+
+    sent_ns: int
+    bridged_ns: int | None
+    appended_ns: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The first result of a frame in one tier."""
+
+    result: Result
+    appended_ns: int
+    """Kafka's append stamp of the result, whole milliseconds."""
+    seen_ns: int
+    """When the ledger saw it; the append stamp if that was before the ledger began to read."""
+    size_bytes: int
+    """Of the result as it travelled."""
+
+
+@dataclass(slots=True)
+class TierCount:
+    """What one tier gave."""
+
+    first: dict[FrameKey, Answer] = field(default_factory=dict)
+    copies: Counter[FrameKey] = field(default_factory=Counter)
+    """Further results of frames that had one: duplicates, never counted again."""
+    late_numbers: set[FrameKey] = field(default_factory=set)
+    """Frames whose result came after that of a higher number of the same camera."""
+    highest: dict[str, int] = field(default_factory=dict)
+    seen_late: int = 0
+    """Results that were in Kafka before the ledger began to read."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """One run, as its topics tell it."""
+
+    run: str
+    began_ns: int
+    """When the ledger began to read."""
+    plans: dict[str, Plan] = field(default_factory=dict)
+    """By fleet."""
+    cameras: dict[str, CameraAccount] = field(default_factory=dict)
+    """By camera."""
+    closings: dict[tuple[str, str], Closing] = field(default_factory=dict)
+    """By part and name."""
+    bridged: dict[FrameKey, Bridged] = field(default_factory=dict)
+    bridged_copies: int = 0
+    tiers: dict[Tier, TierCount] = field(default_factory=lambda: {tier: TierCount() for tier in Tier})
+    rejections: list[tuple[int, str, str]] = field(default_factory=list)
+    """Moment, by whom, rule: of all runs, until the plan says when this one began."""
+
+    def add(self, records: Iterable[Record], *, now_ns: int) -> None:
+        """Take what was read."""
+        for record in records:
+            match record.topic:
+                case topics.RESULTS:
+                    self._result(record, now_ns=now_ns)
+                case topics.FRAMES:
+                    self._frame(record)
+                case topics.RUNS:
+                    self._entry(record)
+                case topics.REJECTED:
+                    said = dict(record.headers)
+                    by, rule = said.get("by", b"").decode(), said.get("rule", b"").decode()
+                    self.rejections.append((record.appended_ns, by, rule))
+
+    def _result(self, record: Record, *, now_ns: int) -> None:
+        try:
+            result = decode_result(record.value)
+        except FrameError:
+            return  # another program's record: no result of this run
+        if result.run != self.run:
+            return
+        tier, key = self.tiers[result.tier], (result.camera, result.number)
+        if key in tier.first:
+            tier.copies[key] += 1
+            return
+        # Stamped before the ledger began to read: its own clock would only say when it came to look.
+        in_time = record.appended_ns >= self.began_ns - MILLISECOND_NS
+        tier.seen_late += not in_time
+        seen_ns = now_ns if in_time else record.appended_ns
+        tier.first[key] = Answer(result, record.appended_ns, seen_ns, len(record.value))
+        if result.number < tier.highest.setdefault(result.camera, result.number):
+            tier.late_numbers.add(key)
+        else:
+            tier.highest[result.camera] = result.number
+
+    def _frame(self, record: Record) -> None:
+        try:
+            frame = decode_frame(record.value)
+        except FrameError:
+            return  # the consumers reject it
+        if frame.run != self.run:
+            return
+        key = (frame.camera, frame.number)
+        if key in self.bridged:
+            self.bridged_copies += 1
+            return
+        stamp = dict(record.headers).get(BRIDGED_NS)
+        bridged_ns = int(stamp) if stamp is not None and stamp.isdigit() else None
+        self.bridged[key] = Bridged(frame.sent_ns, bridged_ns, record.appended_ns, len(record.value))
+
+    def _entry(self, record: Record) -> None:
+        entry = account.decode(record.value)
+        match entry:
+            case Plan() if entry.run == self.run:
+                self.plans[entry.fleet] = entry
+            case CameraAccount() if entry.run == self.run:
+                self.cameras[entry.camera] = entry
+            case Closing() if entry.run == self.run:
+                self.closings[entry.part, entry.name] = entry
+
+    def start_ns(self) -> int:
+        """Say when the run's first plan began."""
+        return min((plan.start_ns for plan in self.plans.values()), default=0)
+
+    def rejected(self, by: str) -> Counter[str]:
+        """Count what one part rejected since the run began, by rule.
+
+        A rejected record names no run (it is no frame), so its moment decides.
+        """
+        since_ns = self.start_ns() - SECOND_NS
+        return Counter(rule for moment_ns, who, rule in self.rejections if who == by and moment_ns >= since_ns)
+
+    def fleets_closed(self) -> bool:
+        """Say whether every fleet of the run has written its closing account."""
+        return bool(self.plans) and all(("fleet", fleet) in self.closings for fleet in self.plans)
+
+    def sent(self) -> int:
+        """Count the frames sent, as the cameras' accounts tell it."""
+        return sum(last - first + 1 for camera in self.cameras.values() for first, last in camera.sent)
+
+    def complete(self, tiers: Iterable[Tier]) -> bool:
+        """Say whether each of these tiers has a result for every frame sent, and each frame is in Kafka."""
+        if not self.fleets_closed():
+            return False
+        sent = self.sent()
+        return len(self.bridged) >= sent and all(len(self.tiers[tier].first) >= sent for tier in tiers)

@@ -1,0 +1,100 @@
+"""What one run came to: the content of ``summary.json``, whose JSON Schema this is.
+
+``None`` was not measured and prints as n/a; 0 was, and is 0.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reason(_Part):
+    """A rule that the run broke."""
+
+    rule: str
+    found: float | int | str
+    limit: float | int | str
+    next: str
+    """What to do about it."""
+
+
+class FrameCounts(_Part):
+    """The funnel, before the tiers part."""
+
+    scheduled: int
+    sent: int | None
+    confirmed: int | None
+    unheard: int | None
+    refused: int | None
+    dropped_at_source: int | None
+    bridged: int
+    bridged_copies: int
+    rejected: int
+    """By the bridge; each tier counts its own."""
+
+
+class Lateness(_Part):
+    """How late frames left the cameras, milliseconds."""
+
+    p50: float | None
+    p99: float | None
+    max: float | None
+
+
+class Latency(_Part):
+    """From due to seen by the ledger, milliseconds; a missing frame counts as infinity, printed as null."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    p999: float | None
+
+
+class TierSummary(_Part):
+    """What one tier came to."""
+
+    engine: str | None
+    model: str | None
+    results: int
+    missing: int
+    missing_by_last_place: dict[str, int]
+    duplicates: int
+    reordered: int
+    rejected: int
+    rejected_by_rule: dict[str, int]
+    correct: int
+    accuracy: float | None
+    """Of the frames answered."""
+    throughput_hz: float | None
+    """Results over the time from the first frame due to the last result."""
+    latency_ms: Latency
+    latency_stages_ms: dict[str, float | None]
+    """Medians of the steps between."""
+    batch_mean: float | None
+    cpu_s: float | None
+    memory_bytes: int | None
+    uplink_bytes: int
+    """What this tier's placement sends up: results from the gateway, frames to the cluster."""
+    late_readings: int
+    """Results timed by Kafka's append stamp (whole milliseconds), because the ledger began after them."""
+
+
+class Summary(_Part):
+    """The whole run."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    run: str
+    version: str
+    verdict: Literal["VALID", "INVALID"]
+    reasons: list[Reason]
+    frames: FrameCounts
+    lateness_ms: Lateness
+    tiers: dict[str, TierSummary]
+    paired: dict[str, Any] | None = None
+    """The two tiers on the same frames; None with one tier."""
