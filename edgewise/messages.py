@@ -143,7 +143,7 @@ def decode_frame(wire: bytes) -> Frame:
     Raises:
         FrameError: for any bytes that ``encode_frame`` did not write.
     """
-    refuse_size(wire)
+    _refuse_size(wire)
     _refuse_header(wire, FRAME_HEADER)
     stated, found = wire[-CHECK_BYTES:], crc32c.crc32c(memoryview(wire)[:-CHECK_BYTES]).to_bytes(CHECK_BYTES, "big")
     if stated != found:
@@ -159,10 +159,8 @@ def decode_frame(wire: bytes) -> Frame:
     return frame
 
 
-def refuse_size(wire: bytes) -> None:
-    """Raise FrameError if there are no bytes, or too many."""
-    if not wire:
-        raise FrameError(Rule.EMPTY, "0 bytes")
+def refuse_too_large(wire: bytes) -> None:
+    """Raise FrameError if there are more bytes than a frame may have."""
     if len(wire) > FRAME_MAX_BYTES:
         raise FrameError(Rule.TOO_LARGE, f"{len(wire)} bytes, {FRAME_MAX_BYTES} allowed")
 
@@ -187,10 +185,16 @@ def decode_result(wire: bytes) -> Result:
     Raises:
         FrameError: for any bytes that ``encode_result`` did not write.
     """
-    refuse_size(wire)
+    _refuse_size(wire)
     _refuse_header(wire, RESULT_HEADER)
     fields = _fields(wire, RESULT_SCHEMA)
     return Result(**(fields | {"tier": Tier(fields["tier"])}))
+
+
+def _refuse_size(wire: bytes) -> None:
+    if not wire:
+        raise FrameError(Rule.EMPTY, "0 bytes")
+    refuse_too_large(wire)
 
 
 def _refuse_header(wire: bytes, header: bytes) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from edgewise.arrival import BRIDGED_NS, Arrival
 from edgewise.errors import FrameError
 from edgewise.kafka import Producer
-from edgewise.messages import refuse_camera_name, refuse_size
+from edgewise.messages import refuse_camera_name, refuse_too_large
 from edgewise.rejects import reject
 from edgewise.topics import FRAMES
 
@@ -22,7 +22,7 @@ class KafkaOutbox:
         """See Outbox."""
         for frame in frames:
             try:
-                refuse_size(frame.wire)
+                refuse_too_large(frame.wire)
                 refuse_camera_name(frame.camera)
             except FrameError as error:
                 reject(self._producer, frame, error=error, by="bridge")

@@ -2,14 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.account import CameraAccount, Plan, ranges
-from edgewise.clock import SECOND_NS, Clock
+from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock
 from edgewise.messages import Frame, encode_frame
 from edgewise.mqtt.outbox import Answer, MqttOutbox
+
+AGAIN_NS: Final = 100 * MILLISECOND_NS
+"""Until a frame that nobody heard is sent again: a bridge that lost its session is back by then."""
 
 Payload = Callable[[int], bytes]
 """The encoded image at a place in the split."""
@@ -27,11 +31,14 @@ class Camera:
         self._height, self._width = size
         self._due_ns, self._images = plan.due_ns(index), plan.image(index)
         self._next = 0
+        self._stopping = False
         self._waiting: deque[int] = deque()
         self._fates: dict[Answer, list[int]] = {answer: [] for answer in Answer}
         self._dropped: list[int] = []
-        self._sent: list[int] = []
-        self._late_ns: list[int] = []
+        self._late_ns: dict[int, int] = {}
+        """Of each frame sent; sent again, of the last time."""
+        self._again: deque[tuple[int, int]] = deque()
+        """Moment, number: frames that nobody heard, to be sent once more."""
 
     def next_due_ns(self) -> int | None:
         """Say when the next frame is due; None after the last."""
@@ -43,13 +50,17 @@ class Camera:
         while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
             self._waiting.append(self._next)
             self._next += 1
+        while self._again and self._again[0][0] <= now_ns:
+            self._waiting.append(self._again.popleft()[1])
         give_up_ns = now_ns - round(self._plan.drop_after_s * SECOND_NS)
         while self._waiting and (self.outbox.free() or self._due_ns[self._waiting[0]] < give_up_ns):
             number = self._waiting.popleft()
-            if self._due_ns[number] < give_up_ns:
-                self._dropped.append(number)
-            else:
+            if self._due_ns[number] >= give_up_ns:
                 self._send(number)
+            elif number in self._late_ns:
+                self._fates[Answer.UNHEARD].append(number)
+            else:
+                self._dropped.append(number)
 
     def _send(self, number: int) -> None:
         due_ns, sent_ns = int(self._due_ns[number]), self._clock.now_ns()
@@ -69,38 +80,48 @@ class Camera:
             payload=self._payload(image),
         )
         self.outbox.send(number, encode_frame(frame))
-        self._sent.append(number)
-        self._late_ns.append(sent_ns - due_ns)
+        self._late_ns[number] = sent_ns - due_ns
 
     def hear(self) -> None:
-        """Count the broker's answers."""
+        """Count the broker's answers; what nobody heard is sent again while its time lasts."""
+        now_ns = self._clock.now_ns()
         for number, answer in self.outbox.receive():
-            self._fates[answer].append(number)
+            in_time = now_ns + AGAIN_NS <= self._due_ns[number] + round(self._plan.drop_after_s * SECOND_NS)
+            if answer is Answer.UNHEARD and in_time and not self._stopping:
+                self._again.append((now_ns + AGAIN_NS, number))
+            else:
+                self._fates[answer].append(number)
 
     def give_up(self) -> None:
         """Drop what is not sent: somebody asked to stop."""
-        self._dropped += [*self._waiting, *range(self._next, self._plan.frames)]
+        self._stopping = True
+        unsent = [number for number in self._waiting if number not in self._late_ns]
+        self._dropped += [*unsent, *range(self._next, self._plan.frames)]
+        again = [number for number in self._waiting if number in self._late_ns]
+        self._fates[Answer.UNHEARD] += [*again, *(number for _, number in self._again)]
         self._waiting.clear()
+        self._again.clear()
         self._next = self._plan.frames
 
     def over(self) -> int:
         """Count the frames sent or dropped."""
-        return len(self._sent) + len(self._dropped)
+        return len(self._late_ns) + len(self._dropped)
 
     def finished(self) -> bool:
         """Say whether every frame was dropped or answered."""
-        return self._next == self._plan.frames and not self._waiting and not self.outbox.in_flight()
+        waiting = self._waiting or self._again or self.outbox.in_flight()
+        return self._next == self._plan.frames and not waiting
 
     def late_ns(self) -> NDArray[np.int64]:
         """Give the lateness of each frame sent."""
-        return np.array(self._late_ns, dtype=np.int64)
+        return np.array(list(self._late_ns.values()), dtype=np.int64)
 
     def account(self) -> CameraAccount:
         """Say what became of each frame."""
         return CameraAccount(
             run=self._plan.run,
             camera=self.name,
-            sent=ranges(sorted(self._sent)),
+            sent=ranges(sorted(self._late_ns)),
             confirmed=ranges(sorted(self._fates[Answer.CONFIRMED])),
             unheard=ranges(sorted(self._fates[Answer.UNHEARD])),
             refused=ranges(sorted(self._fates[Answer.REFUSED])),
@@ -111,7 +132,7 @@ class Camera:
         """Give the account in numbers."""
         return {
             "scheduled": self._plan.frames,
-            "sent": len(self._sent),
+            "sent": len(self._late_ns),
             "confirmed": len(self._fates[Answer.CONFIRMED]),
             "unheard": len(self._fates[Answer.UNHEARD]),
             "refused": len(self._fates[Answer.REFUSED]),

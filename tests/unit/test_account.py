@@ -1,6 +1,7 @@
 """The schedule that never slips, and the account as it travels."""
 
 import json
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_shuffled_order_is_another_one_for_another_seed() -> None:
 def test_ranges_and_unfolded_are_each_other_backwards(numbers: set[int]) -> None:
     folded = ranges(sorted(numbers))
     assert set(np.flatnonzero(unfolded(folded, frames=200)).tolist()) == numbers
-    for (_, last), (first, _) in zip(folded, folded[1:], strict=False):
+    for (_, last), (first, _) in pairwise(folded):
         assert first > last + 1
 
 
