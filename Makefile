@@ -31,7 +31,7 @@ unit: .venv/ready-dev ## What needs no broker: seconds
 bench: .venv/ready-dev ## Speed as ratios, side by side in one run; wants an idle machine
 	$(RUN)/python -m tests.benchmarks $(ARGS)
 acceptance: .venv/ready-dev ## The figures of the systems re-created here; minutes
-	$(RUN)/python -m pytest -m acceptance $(ARGS)
+	EDGEWISE_FAULT_FRAMES=20000 $(RUN)/python -m pytest tests/acceptance tests/faults $(ARGS)
 train: .venv/ready ## Train the shipped model again: about an hour on two cores
 	$(RUN)/python -m models.train resnet20 $(ARGS)
 lint: .venv/ready-dev ## Format, lint, types, imports; changes nothing

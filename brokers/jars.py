@@ -92,7 +92,8 @@ def ivy() -> Path:
         for jar in sorted(Path(place).glob("jars/ivy-*.jar")):
             return jar
     raise MissingError(
-        "no Ivy to fetch jars with: pyspark is not installed in this Python; install it with: pip install pyspark==3.5.7"
+        "no Ivy to fetch jars with: pyspark is not installed in this Python; "
+        "install it with: pip install pyspark==3.5.7"
     )
 
 
@@ -121,13 +122,13 @@ def _fill(place: Path, sort: Sort, clock: Clock) -> None:
     # Ivy's own cache outlives a failed try, so that the next one goes on where this one ended.
     downloads = place.with_name(f".{place.name}.ivy")
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as scratch:
+        problem = ""
         for attempt in range(1, TRIES + 1):
-            log = Path(scratch) / f"ivy-{attempt}.log"
-            if problem := _run_ivy(sort, Path(scratch), downloads, log, clock):
-                _say(f"fetching {sort.what}, try {attempt} of {TRIES}: {problem}")
-            else:
+            problem = _run_ivy(sort, Path(scratch), downloads, Path(scratch) / f"ivy-{attempt}.log", clock)
+            if not problem:
                 break
-        else:
+            _say(f"fetching {sort.what}, try {attempt} of {TRIES}: {problem}")
+        if problem:
             raise MissingError(
                 f"the jars of {sort.what} could not be fetched: {problem}; check the network (Ivy needs to reach "
                 f"Maven Central or its mirror) and start again, or copy {place} from another machine"

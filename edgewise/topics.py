@@ -19,6 +19,7 @@ PARTITIONS: Final = 4
 RECORD_MAX_BYTES: Final = FRAME_MAX_BYTES + 48_576
 """A frame of legal size with its key, headers and batch overhead."""
 HOUR_MS: Final = 3_600_000
+ANSWER_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def ensure(address: str, *, partitions: int = PARTITIONS) -> None:
         UnreachableError: Kafka does not answer.
     """
     try:
-        admin = KafkaAdminClient(bootstrap_servers=address)
+        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=ANSWER_MS)
     except KafkaError as error:
         raise UnreachableError("Kafka", at=address, hint="start it with: edgewise up") from error
     try:

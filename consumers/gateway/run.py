@@ -17,6 +17,7 @@ from edgewise.kafka import Client
 from edgewise.mqtt.inbox import MqttInbox, Subscription
 from edgewise.parts import CLOSE_S, Progress, Stop, close_account, say
 from models import engine as engines
+from models.engine import Engine
 
 BUSY_WAIT_S: Final = 0.002
 """How long to listen for frames while the model or Kafka owes an answer."""
@@ -60,9 +61,11 @@ class GatewaySettings(BaseModel):
 class Gateway:
     """A source, a model in its thread, and a writer, turned by one loop."""
 
-    def __init__(self, settings: GatewaySettings, *, clock: Clock) -> None:
+    def __init__(self, settings: GatewaySettings, *, clock: Clock, engine: Engine | None = None) -> None:
         self._settings, self._clock = settings, clock
-        self._engine = engines.load(settings.engine, model=settings.model, threads=settings.threads)
+        self._engine = engine or engines.load(settings.engine, model=settings.model, threads=settings.threads)
+        self.finished = 0
+        """Frames whose result or rejection is safe in Kafka."""
         topics.ensure(settings.kafka, partitions=settings.partitions)
         self.results_before = self.rejected_before = 0
         self._connect()
@@ -126,6 +129,7 @@ class Gateway:
         self._results.store(self._model.answers())
         receipts = self._results.stored(wait_s=0 if taking else BUSY_WAIT_S)  # 1. The results are safe ...
         self._source.finish(receipts)  # 2. ... so the frames are finished.
+        self.finished += len(receipts)
 
     def _start_over(self, *, done: Callable[[], bool]) -> None:
         """Open everything anew: the source gives again what was not finished."""

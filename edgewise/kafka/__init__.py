@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from edgewise.errors import MissingError
+
 HINT: Final = "start it with: edgewise up"
 
 Header = tuple[str, bytes]
@@ -70,6 +72,11 @@ class Consumer(Protocol):
 
     def close(self) -> None:
         """Leave the group."""
+
+
+def no_topic(address: str, topic: str) -> MissingError:
+    """Say that a topic is not there."""
+    return MissingError(f"Kafka at {address} has no topic {topic!r}; a part makes it when it starts: edgewise bridge")
 
 
 def confluent_installed() -> bool:

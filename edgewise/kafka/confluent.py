@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import confluent_kafka as ck
 
 from edgewise.errors import UnreachableError
-from edgewise.kafka import HINT, Header, Place, Record
+from edgewise.kafka import HINT, Header, Place, Record, no_topic
 
 ANSWER_S: Final = 10.0
 QUIET: Final = logging.getLogger("librdkafka")
@@ -52,7 +52,10 @@ class ConfluentProducer:
             else:
                 self._failed = error.str()
 
-        self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
+        try:
+            self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
+        except BufferError:
+            self._failed = "Kafka took none for so long that no more can wait"
 
     def stored(self, *, wait_s: float = 0.0) -> Sequence[int]:
         """See Producer."""
@@ -61,7 +64,8 @@ class ConfluentProducer:
 
     def close(self, *, within_s: float) -> Sequence[int]:
         """See Producer."""
-        self._producer.flush(within_s)
+        if left := self._producer.flush(within_s):
+            self._failed = self._failed or f"{left} still under way after {within_s:.0f} s"
         return self._safe()
 
     def _safe(self) -> Sequence[int]:
@@ -75,17 +79,23 @@ class ConfluentConsumer:
     """See ``edgewise.kafka.Consumer``."""
 
     def __init__(self, address: str, *, topics: Sequence[str], group: str | None, from_end: bool) -> None:
-        self._group = group
+        self._address, self._group = address, group
+        self._begin: dict[Place, int] = {}
         settings = {"bootstrap.servers": address, **CONSUMER, "group.id": group or "unused"}
         self._consumer = ck.Consumer(settings, logger=QUIET)
         listed = _answers(self._consumer, address)
         if group is not None:
             self._consumer.subscribe(list(topics))
             return
-        begin = ck.OFFSET_END if from_end else ck.OFFSET_BEGINNING
-        places = [
-            ck.TopicPartition(topic, number, begin) for topic in topics for number in listed.topics[topic].partitions
-        ]
+        for topic in topics:
+            if topic not in listed.topics:
+                raise no_topic(address, topic)
+        numbers = {topic: listed.topics[topic].partitions for topic in topics}
+        places = [ck.TopicPartition(topic, number) for topic in topics for number in numbers[topic]]
+        for place in places:
+            # A number, not the word: OFFSET_END would mean whenever Kafka is first asked.
+            place.offset = self._ends(place)[from_end]
+            self._begin[place.topic, place.partition] = place.offset
         self._consumer.assign(places)
 
     def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
@@ -106,9 +116,28 @@ class ConfluentConsumer:
         """See Consumer."""
         behind = 0
         for place in self._consumer.position(self._consumer.assignment()):
-            low, high = self._consumer.get_watermark_offsets(place, cached=True)
-            behind += max(0, high - (place.offset if place.offset >= 0 else low))
+            low, high = self._ends(place)
+            behind += max(0, high - max(low, self._reached(place)))
         return behind
+
+    def _reached(self, place: ck.TopicPartition) -> int:
+        """Say which offset comes next; where none was taken yet, which one it began at or the group committed."""
+        if place.offset >= 0 or self._group is None:
+            return max(place.offset, self._begin.get((place.topic, place.partition), 0))
+        try:
+            return int(self._consumer.committed([place], timeout=ANSWER_S)[0].offset)
+        except ck.KafkaException as error:
+            raise UnreachableError("Kafka", at=self._address, hint=HINT) from error
+
+    def _ends(self, place: ck.TopicPartition) -> tuple[int, int]:
+        """Ask for the first offset of a partition and the one after its last."""
+        try:
+            ends = self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+        except ck.KafkaException as error:
+            raise UnreachableError("Kafka", at=self._address, hint=HINT) from error
+        if ends is None:
+            raise UnreachableError("Kafka", at=self._address, hint=HINT)
+        return ends
 
     def close(self) -> None:
         """See Consumer."""

@@ -11,9 +11,10 @@ from kafka.structs import OffsetAndMetadata
 
 from edgewise.clock import Deadline, SystemClock
 from edgewise.errors import UnreachableError
-from edgewise.kafka import HINT, Header, Place, Record
+from edgewise.kafka import HINT, Header, Place, Record, no_topic
 
 POLL_S: Final = 0.001
+ANSWER_MS: Final = 10_000
 FOREVER_MS: Final = 2_147_483_647
 logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the parts say in their own words that a broker is away
 
@@ -34,6 +35,8 @@ class PureProducer:
                 batch_size=131_072,
                 max_request_size=2_097_152,
                 delivery_timeout_ms=FOREVER_MS,
+                bootstrap_timeout_ms=ANSWER_MS,
+                max_block_ms=ANSWER_MS,
                 reconnect_backoff_max_ms=1000,
             )
         except KafkaError as error:
@@ -41,7 +44,11 @@ class PureProducer:
 
     def send(self, topic: str, *, key: str, value: bytes, receipt: int, headers: Sequence[Header] = ()) -> None:
         """See Producer."""
-        future = self._producer.send(topic, value, key=key.encode(), headers=list(headers))
+        try:
+            future = self._producer.send(topic, value, key=key.encode(), headers=list(headers))
+        except KafkaError as error:
+            self._give_up(error)
+            return
         future.add_callback(lambda _: self._stored.append(receipt))
         future.add_errback(self._give_up)
 
@@ -57,7 +64,10 @@ class PureProducer:
 
     def close(self, *, within_s: float) -> Sequence[int]:
         """See Producer."""
-        self._producer.close(timeout=within_s)
+        try:
+            self._producer.close(timeout=within_s)
+        except KafkaError as error:
+            self._give_up(error)
         return self._safe()
 
     def _safe(self) -> Sequence[int]:
@@ -77,6 +87,7 @@ class PureConsumer:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=20,
+                bootstrap_timeout_ms=ANSWER_MS,
                 reconnect_backoff_max_ms=1000,
             )
         except KafkaError as error:
@@ -84,13 +95,15 @@ class PureConsumer:
         if group is not None:
             self._consumer.subscribe(list(topics))
             return
-        places = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in self._consumer.partitions_for_topic(topic) or ()
-        ]
+        numbers = {topic: self._consumer.partitions_for_topic(topic) for topic in topics}
+        for topic, found in numbers.items():
+            if not found:
+                raise no_topic(address, topic)
+        places = [TopicPartition(topic, number) for topic, found in numbers.items() for number in found or ()]
         self._consumer.assign(places)
         (self._consumer.seek_to_end if from_end else self._consumer.seek_to_beginning)(*places)
+        for place in places:
+            self._consumer.position(place)  # asks Kafka now, not at the first take
 
     def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
         """See Consumer."""

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import uuid4
 
 import pytest
+from kafka.admin import KafkaAdminClient, NewTopic
 
 from brokers.broker import Broker
 from brokers.kafka.embedded import kafka as embedded_kafka
@@ -15,7 +16,6 @@ from edgewise.clock import Deadline, SystemClock
 from edgewise.errors import UnreachableError
 from edgewise.kafka import Client, Consumer, Producer, Record, consumer, producer, settled
 from edgewise.topics import FRAMES, RESULTS, RUNS
-from kafka.admin import KafkaAdminClient, NewTopic
 from tests.real import eventually
 
 pytestmark = pytest.mark.brokers
@@ -87,6 +87,13 @@ def filled(address: str, topic: str, count: int, *, first: int = 0) -> None:
 
 def numbers(records: Sequence[Record]) -> list[int]:
     return sorted(int(record.value) for record in records)
+
+
+OPEN: Final[dict[str, Callable[[str, Client], Producer | Consumer]]] = {
+    "producer": lambda address, client: producer(address, client=client),
+    "consumer": lambda address, client: consumer(address, topics=[FRAMES], client=client),
+    "group": lambda address, client: consumer(address, topics=[FRAMES], group="group", client=client),
+}
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -243,17 +250,14 @@ class TestClient:
             filled(kafka.address, topic, 4)
             eventually(lambda: reader.lag() == 4, within_s=ANSWER_S)
 
-    @pytest.mark.parametrize("part", ["producer", "consumer", "group"])
+    @pytest.mark.parametrize("part", list(OPEN))
     def test_an_address_where_nobody_answers_is_named_with_the_command_that_helps(
         self, client: Client, part: str
     ) -> None:
         nowhere = f"127.0.0.1:{addresses.free_port()}"
         deadline = Deadline(SystemClock(), within_s=15)
         with pytest.raises(UnreachableError) as caught:
-            if part == "producer":
-                producer(nowhere, client=client)
-            else:
-                consumer(nowhere, topics=[FRAMES], group=part if part == "group" else None, client=client)
+            OPEN[part](nowhere, client)
         assert str(caught.value) == f"Kafka does not answer at {nowhere}; start it with: edgewise up"
         assert not deadline.passed()
 
@@ -266,7 +270,7 @@ class TestClient:
                 writer.send("never-made", key="k", value=b"x", receipt=0)
                 writer.stored(wait_s=1)
             except UnreachableError as error:
-                return "was not stored" in str(error)  # noqa: PT017 - the error is what is waited for
+                return "was not stored" in str(error)
             return False
 
         eventually(refused, within_s=80)

@@ -29,9 +29,11 @@ class MqttBrokerContract:
     inherited_from_the_dead: ClassVar[int]
     """Of 10 frames that a member of a shared subscription held unacknowledged when its session ended."""
     inherited_from_the_absent: ClassVar[int]
-    """The same, while the session of the member that vanished lives on."""
-    sent_ahead: ClassVar[int]
-    """Frames on their way after 2 of 5 have been acknowledged, with a receive maximum of 5."""
+    """The same, while the session of the member that vanished lives on. What is not inherited waits for it."""
+    sent_after_two: ClassVar[tuple[int, ...]]
+    """Frames that come after 2 of 5 have been acknowledged, with a receive maximum of 5: 2 would be right."""
+    kept_from_a_clean_start: ClassVar[int]
+    """Of 10 confirmed frames, how many outlive a clean stop when their session began with a clean start."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -73,7 +75,7 @@ class MqttBrokerContract:
     def test_unacknowledged_frames_come_again_in_order(self, at: Address, name: str) -> None:
         held(at, name, frames=20)
         first = Session(at, client_id=name, clean_start=False, expiry_s=EXPIRY_S)
-        taken = first.take(10)
+        taken = first.take(20)
         first.acknowledge(taken[:4])
         first.leave()
         second = Session(at, client_id=name, clean_start=False, expiry_s=EXPIRY_S)
@@ -82,16 +84,16 @@ class MqttBrokerContract:
         end_session(at, client_id=name)
         assert again == list(range(4, 20))
 
-    def test_no_more_than_the_receive_maximum_is_in_flight(self, at: Address, name: str) -> None:
-        held(at, name, frames=20)
+    def test_no_more_than_the_receive_maximum_is_sent_at_first(self, at: Address, name: str) -> None:
+        held(at, name, frames=40)
         slow = Session(at, client_id=name, clean_start=False, expiry_s=EXPIRY_S, receive_maximum=5)
         taken = slow.take(6, within_s=QUIET_S)
         slow.acknowledge(taken[:2])
-        more = slow.take(3, within_s=QUIET_S)
+        more = slow.take(40, within_s=QUIET_S)
         slow.leave()
         end_session(at, client_id=name)
         assert len(taken) == 5
-        assert len(more) == self.sent_ahead
+        assert len(more) in self.sent_after_two
 
     def test_a_shared_frame_goes_to_one_member(self, at: Address, name: str) -> None:
         with Session(at, client_id=f"{name}-a") as one, Session(at, client_id=f"{name}-b") as two:
@@ -103,10 +105,19 @@ class MqttBrokerContract:
         assert sorted(came) == numbered(100)
 
     def test_who_inherits_from_a_member_whose_session_ended(self, at: Address, name: str) -> None:
-        assert inherited(at, name, expiry_s=0) == self.inherited_from_the_dead
+        heir, _ = inherited(at, name, expiry_s=0)
+        assert heir == self.inherited_from_the_dead
 
-    def test_who_inherits_from_a_member_who_may_come_back(self, at: Address, name: str) -> None:
-        assert inherited(at, name, expiry_s=EXPIRY_S) == self.inherited_from_the_absent
+    def test_nothing_of_a_member_that_may_come_back_is_lost(self, at: Address, name: str) -> None:
+        heir, returned = inherited(at, name, expiry_s=EXPIRY_S)
+        assert heir == self.inherited_from_the_absent
+        assert heir + returned == 10
+
+    def test_a_session_that_began_with_a_clean_start(self, broker: Broker, at: Address, name: str) -> None:
+        held(at, name, frames=10, clean_start=True)
+        broker.stop()
+        broker.start()
+        assert waiting(at, name) == self.kept_from_a_clean_start
 
     def test_the_last_will_is_published_and_retained(self, at: Address, name: str) -> None:
         Session(at, client_id=name, will=Will(name, b"offline")).vanish()
@@ -124,9 +135,10 @@ class MqttBrokerContract:
 class TestMosquitto(MqttBrokerContract):
     choice = "mosquitto"
     kept_over_kill = 0
-    inherited_from_the_dead = 10
+    inherited_from_the_dead = 0
     inherited_from_the_absent = 0
-    sent_ahead = 2
+    sent_after_two = (2, 10)  # 2.0.11 sends five more for each acknowledgement
+    kept_from_a_clean_start = 0
 
 
 class TestHiveMq(MqttBrokerContract):
@@ -134,18 +146,19 @@ class TestHiveMq(MqttBrokerContract):
     kept_over_kill = FRAMES
     inherited_from_the_dead = 10
     inherited_from_the_absent = 10
-    sent_ahead = 0
+    sent_after_two = (2,)
+    kept_from_a_clean_start = 10
 
 
 def numbered(frames: int) -> list[bytes]:
     return [bytes([number % 256]) for number in range(frames)]
 
 
-def held(at: Address, name: str, *, frames: int = FRAMES) -> None:
+def held(at: Address, name: str, *, frames: int = FRAMES, clean_start: bool = False) -> None:
     """Let the broker confirm frames for a session that is away."""
-    consumer = Session(at, client_id=name, expiry_s=EXPIRY_S)
+    consumer = Session(at, client_id=name, clean_start=clean_start, expiry_s=EXPIRY_S)
     consumer.subscribe(name)
-    consumer.vanish()
+    consumer.leave()
     with Session(at, client_id=f"{name}-camera") as camera:
         reasons = camera.publish(name, [start + FRAME for start in numbered(frames)])
     assert reasons == [0] * frames
@@ -154,24 +167,28 @@ def held(at: Address, name: str, *, frames: int = FRAMES) -> None:
 def waiting(at: Address, name: str) -> int:
     """Count what the session gets when it is back, and end it."""
     consumer = Session(at, client_id=name, clean_start=False, expiry_s=EXPIRY_S)
-    came = consumer.drain(FRAMES, within_s=60 if consumer.present else QUIET_S)
+    came = 0
+    while taken := consumer.drain(FRAMES - came, within_s=QUIET_S):
+        came += len(taken)
     consumer.leave()
     end_session(at, client_id=name)
-    return len(came)
+    return came
 
 
-def inherited(at: Address, name: str, *, expiry_s: int) -> int:
-    """Let a member vanish with 10 frames unacknowledged; count those that the other member gets."""
+def inherited(at: Address, name: str, *, expiry_s: int) -> tuple[int, int]:
+    """Let a member vanish with 10 frames unacknowledged; count what the other gets, and itself when it is back."""
     group = f"$share/{name[8:20]}/{name}"
-    dying = Session(at, client_id=f"{name}-dying", expiry_s=expiry_s, receive_maximum=10)
+    dying = Session(at, client_id=f"{name}-dying", clean_start=False, expiry_s=expiry_s)
     dying.subscribe(group)
     with Session(at, client_id=f"{name}-camera") as camera:
         camera.publish(name, numbered(10))
-    taken = dying.take(10, within_s=QUIET_S)
+    assert dying.take(10, within_s=QUIET_S)
     with Session(at, client_id=f"{name}-heir") as heir:
         heir.subscribe(group)
         dying.vanish()
-        came = heir.drain(10, within_s=5)
+        came = len(heir.drain(10, within_s=5))
+    back = Session(at, client_id=f"{name}-dying", clean_start=False, expiry_s=expiry_s)
+    returned = len(back.drain(10, within_s=QUIET_S))
+    back.leave()
     end_session(at, client_id=f"{name}-dying")
-    assert taken
-    return len(came)
+    return came, returned
