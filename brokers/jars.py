@@ -48,11 +48,11 @@ KAFKA: Final = Sort("kafka", "Apache Kafka", 46)
 HIVEMQ: Final = Sort("mqtt", "HiveMQ Community Edition", 103)
 
 
-def folder(sort: Sort) -> Path:
+def folder(sort: Sort, *, wanted: Path = WANTED) -> Path:
     """Say where these jars belong; the name changes with what ``jars.xml`` wants."""
     # Parsed, so that a comment or another broker's version does not make anyone download again.
-    wanted = ET.parse(WANTED).getroot()  # noqa: S314 - our own file
-    entries = [ET.tostring(entry).strip() for entry in wanted.iter("dependency") if _conf(entry) == sort.conf]
+    dependencies = ET.parse(wanted).getroot().iter("dependency")  # noqa: S314 - our own file
+    entries = [ET.tostring(entry).strip() for entry in dependencies if _conf(entry) == sort.conf]
     return cache() / "jars" / f"{sort.conf}-{hashlib.sha256(b' '.join(entries)).hexdigest()[:12]}"
 
 
@@ -183,7 +183,7 @@ def _show(child: processes.Child, sort: Sort, downloads: Path, clock: Clock) -> 
 def problem_in(log: str) -> str:
     """Pick out of Ivy's log what it could not find or load."""
     missing = re.findall(r":: (\S+#\S+?;\S+): not found", log)
-    failed = re.findall(r"\[FAILED\s*\]\s+(\S+#\S+)", log)
+    failed = re.findall(r"\[FAILED\s*\]\s+(\S+#\S+?):? ", log)
     silent = re.findall(r"(?:Server access error|Host \S+ not found|Connection (?:refused|timed out))[^\n]*", log)
     named = list(dict.fromkeys([*missing, *failed]))
     if named or silent:

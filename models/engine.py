@@ -1,6 +1,10 @@
 """What classifies: one protocol for every engine, and the engine that is here today, Keras."""
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -12,8 +16,32 @@ from models import card
 
 SHIPPED: Final = Path(__file__).parent / "weights"
 
+STDERR: Final = 2
+"""The file descriptor."""
+
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep back what is written to stderr below Python, unless an exception makes it matter.
+
+    TensorFlow greets there from C++, before it reads any setting that would stop it.
+    """
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), STDERR)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
 
 
 class Engine(Protocol):
@@ -52,15 +80,18 @@ class KerasEngine:
             model: a ``.keras`` file, its card beside it.
             threads: for one batch; 0 lets TensorFlow take all cores.
         """
-        described = card.read(model)
+        self.identity = card.read(model).identity
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        with quiet_stderr():
+            self._load(model, threads=threads)
+
+    def _load(self, model: Path, *, threads: int) -> None:
         import keras
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         loaded = keras.models.load_model(model, compile=False)
-        self.identity = described.identity
         height, width, channels = loaded.input_shape[1:]
         self.shape = (int(height), int(width), int(channels))
         self.classes = int(loaded.output_shape[-1])

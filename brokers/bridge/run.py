@@ -18,6 +18,8 @@ BUSY_WAIT_S: Final = 0.002
 """How long to listen to MQTT while Kafka owes an answer."""
 IDLE_WAIT_S: Final = 0.2
 RETRY_S: Final = 0.5
+QUIET_S: Final = 0.5
+"""A broker that has sent nothing for so long has nothing left for a session that is unsubscribed."""
 
 
 class BridgeSettings(BaseModel):
@@ -93,15 +95,30 @@ class Bridge:
                 self._outbox = KafkaOutbox(self._producer)
                 return
 
+    def _drain(self, deadline: Deadline) -> None:
+        """Carry what the broker has queued for this member of a share, and no more: the others go on.
+
+        A session that is left behind would keep frames that the other bridges could have
+        carried; one that ended with frames in it would lose them.
+        """
+        self._inbox.unsubscribe()
+        quiet = Deadline(self._clock, within_s=QUIET_S)
+        while not deadline.passed() and not (self._inbox.unsubscribed and quiet.passed()):
+            self.frames += carry(self._inbox, self._outbox, limit=self._settings.window, wait_s=BUSY_WAIT_S)
+            if self._inbox.under_way():
+                quiet = Deadline(self._clock, within_s=QUIET_S)
+
     def _close(self) -> dict[str, Any]:
         deadline = Deadline(self._clock, within_s=CLOSE_S)
+        if self._settings.share:
+            self._drain(deadline)
         while self._outbox.under_way and not deadline.passed():
             receipts = self._outbox.stored()
             self._inbox.finish(receipts)
             self.frames += len(receipts)
             deadline.pause(for_s=BUSY_WAIT_S)
-        # A shared session would keep frames that the other bridges could carry.
-        self._inbox.close(end_session=self._settings.share)
+        drained = self._settings.share and self._inbox.unsubscribed and not self._inbox.under_way()
+        self._inbox.close(end_session=drained)
         summary = {"frames": self.frames, "rejected": self.rejected, "mqtt_reconnects": self._inbox.reconnects}
         return close_account(
             self._producer,

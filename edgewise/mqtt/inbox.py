@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,6 +57,8 @@ class MqttInbox:
         self._connection: Connection | None = None
         self._retry_ns = 0
         self.reconnects = 0
+        self.unsubscribed = False
+        """No more frames will be queued for this session; those that are still come."""
         self._connection = self._connected()
 
     def _connected(self) -> Connection:
@@ -106,6 +109,8 @@ class MqttInbox:
                         "MQTT broker", at=self._address, hint=f"it refused the subscription: {refused[0]}"
                     )
                 connection.send(status(self._status, online=True))
+            elif isinstance(packet, mqtt5.UnsubAckPacket):
+                self.unsubscribed = True
 
     def finish(self, receipts: Sequence[int]) -> None:
         """Acknowledge what is safe: the finished frames before which none is unfinished."""
@@ -149,15 +154,17 @@ class MqttInbox:
         self._say("MQTT connection is back")
         return True
 
+    def unsubscribe(self) -> None:
+        """Ask for no more frames; go on taking until ``unsubscribed`` and nothing is under way."""
+        if self._connection is not None:
+            with suppress(LostError):
+                self._connection.send(mqtt5.UnsubscribePacket(2, [self._subscription.pattern]).write())
+
     def close(self, *, end_session: bool) -> None:
-        """Leave in order; ``end_session`` unsubscribes and has the broker keep nothing for us."""
+        """Leave in order; ``end_session`` has the broker keep nothing for us."""
         if self._connection is None:
             return
-        try:
+        with suppress(LostError):
             self._connection.send(status(self._status, online=False))
-            if end_session:
-                self._connection.send(mqtt5.UnsubscribePacket(2, [self._subscription.pattern]).write())
-        except LostError:
-            pass
         self._connection.close(end_session=end_session)
         self._connection = None

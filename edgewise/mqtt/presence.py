@@ -59,5 +59,5 @@ def await_parts(address: str, *, parts: Collection[str], clock: Clock, within_s:
         raise UnreachableError(
             f"a {part}",
             at=address,
-            hint=f"frames would have no reader; start it with: edgewise {part}, or see --wait-for",
+            hint=f"frames would have no reader; start it with: edgewise {part} (--wait-for names who is waited for)",
         )

@@ -68,7 +68,7 @@ def test_a_child_does_not_outlive_a_killed_parent(log: Path) -> None:
     parent = python(starting(PATIENT, log=log, with_parent="SIGKILL"), log=log)
     child = eventually(lambda: born(log), within_s=10)
     assert child is not None
-    os.kill(parent.pid, signal.SIGKILL)
+    parent.kill()
     eventually(lambda: processes.birth(child) is None, within_s=10)
 
 
@@ -76,7 +76,7 @@ def test_a_child_may_ask_for_another_signal_at_its_parents_death(log: Path) -> N
     last_words = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye', flush=True)))"
     parent = python(starting(f"{last_words}; {PATIENT}", log=log, with_parent="SIGTERM"), log=log)
     eventually(lambda: born(log), within_s=10)
-    os.kill(parent.pid, signal.SIGKILL)
+    parent.kill()
     eventually(lambda: "bye" in log.read_text(), within_s=10)
 
 
