@@ -4,12 +4,13 @@ They start side by side, so that the whole takes as long as Kafka alone, and the
 with the process that started them, however that ends.
 """
 
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -64,21 +65,23 @@ def up(
     clock = clock or SystemClock()
     mqtt_at = _port(mqtt_port, usual=addresses.MQTT_PORT, option="--mqtt-port")
     kafka_at = _port(kafka_port, usual=addresses.KAFKA_PORT, option="--kafka-port")
-    with nullcontext(data) if data else tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
-        base = Path(folder).absolute()
-        brokers = Brokers(
-            mqtt(base / "mqtt", port=mqtt_at, choice=mqtt_broker, clock=clock),
-            kafka(base / "kafka", port=kafka_at, clock=clock),
-        )
-        try:
-            for broker in (brokers.mqtt, brokers.kafka):
-                broker.launch()
-            for broker in (brokers.mqtt, brokers.kafka):
-                broker.await_answer()
-            with addresses.remember(mqtt=brokers.mqtt.address, kafka=brokers.kafka.address):
-                yield brokers
-        finally:
+    base = (data or Path(tempfile.mkdtemp(prefix="edgewise-"))).absolute()
+    brokers = Brokers(
+        mqtt(base / "mqtt", port=mqtt_at, choice=mqtt_broker, clock=clock),
+        kafka(base / "kafka", port=kafka_at, clock=clock),
+    )
+    try:
+        for broker in (brokers.mqtt, brokers.kafka):
+            broker.launch()
+        for broker in (brokers.mqtt, brokers.kafka):
+            broker.await_answer()
+        with addresses.remember(mqtt=brokers.mqtt.address, kafka=brokers.kafka.address):
+            yield brokers
+    finally:
+        with _undisturbed():
             _stop(brokers, clock)
+            if data is None:
+                shutil.rmtree(base, ignore_errors=True)
 
 
 def run_up(
@@ -133,18 +136,25 @@ def _port(given: int | None, *, usual: int, option: str) -> int:
     return port
 
 
-def _stop(brokers: Brokers, clock: Clock) -> None:
-    # A second Ctrl-C would leave the temporary folder behind; stopping is bounded anyway. Only the main thread may
-    # say so, and only it is interrupted.
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let a second Ctrl-C wait: what follows is bounded, and half of it would leave a folder behind."""
+    # Only the main thread may say so, and only it is interrupted.
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(brokers: Brokers, clock: Clock) -> None:
     deadline = Deadline(clock, within_s=STOP_WITHIN_S)
     for broker in (brokers.kafka, brokers.mqtt):
         broker.ask_to_stop()
     for broker in (brokers.kafka, brokers.mqtt):
         broker.stop(within_s=deadline.left_s())
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

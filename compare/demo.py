@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
@@ -44,9 +44,9 @@ class DemoSettings(BaseModel):
     """Frames of each camera."""
     codec: Codec = Codec.RAW
     """Of the payloads."""
-    order: str = "stored"
+    order: Literal["stored", "shuffled"] = "stored"
     """Of the images."""
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     """Of phases and image order."""
     model: str = "resnet20"
     """A shipped model's name, or a file with a card beside it."""

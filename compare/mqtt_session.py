@@ -112,11 +112,10 @@ class Session:
         for message in messages:
             self._client.ack(message.mid, message.qos)
 
-    def drain(self, count: int, *, within_s: float = 60.0) -> list[paho.MQTTMessage]:
-        """Take and acknowledge up to ``count`` messages, one after the other."""
+    def drain(self, count: int, *, quiet_s: float = ANSWER_WITHIN_S) -> list[paho.MQTTMessage]:
+        """Take and acknowledge up to ``count`` messages one by one; fewer if none comes for ``quiet_s``."""
         drained: list[paho.MQTTMessage] = []
-        deadline = Deadline(SystemClock(), within_s=within_s)
-        while len(drained) < count and (taken := self.take(1, within_s=deadline.left_s())):
+        while len(drained) < count and (taken := self.take(1, within_s=quiet_s)):
             self.acknowledge(taken)
             drained += taken
         return drained

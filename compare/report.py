@@ -1,10 +1,16 @@
-"""A run's summary for people: a verdict before any number, a unit on each, n/a for what was not measured."""
+"""A run's summary for people: a verdict before any number, a unit on each, n/a for what was not measured.
 
+Laid out so that a terminal of 80 columns cuts off no heading.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
+from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -48,9 +54,10 @@ def rendered(summary: Summary) -> RenderableType:
         (f" {summary.verdict} ", "bold white on green" if valid else "bold white on red"), f"  run {summary.run}"
     )
     reasons = [
-        Text(f"  {reason.rule}: {reason.found} (limit {reason.limit}); {reason.next}") for reason in summary.reasons
+        Padding(Text(f"{reason.rule}: {reason.found} (limit {reason.limit}); {reason.next}"), (0, 0, 0, 2))
+        for reason in summary.reasons
     ]
-    return Group(head, *reasons, _funnel(summary), _tiers(summary), _latency(summary))
+    return Group(head, *reasons, *_funnel(summary), *_tiers(summary), *_costs(summary), *_latency(summary))
 
 
 def show(summary: Summary, *, as_json: bool = False) -> None:
@@ -61,11 +68,25 @@ def show(summary: Summary, *, as_json: bool = False) -> None:
         show_table(rendered(summary))
 
 
-def _funnel(summary: Summary) -> Table:
+def _titled(title: str, table: Table, *notes: str) -> Iterator[RenderableType]:
+    """Give a table with its title before it and its notes after it."""
+    yield from (Text(), Text(title, style="bold"), table)
+    yield from (Text(note, style="dim") for note in notes)
+
+
+def _table(*names: str, numbers: tuple[str, ...]) -> Table:
+    """Make an empty table: columns of words, then of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for name in (*names, *numbers):
+        widest = max(len(word) for word in name.split())
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold", min_width=widest)
+    return table
+
+
+def _funnel(summary: Summary) -> Iterator[RenderableType]:
     frames, late = summary.frames, summary.lateness_ms
-    table = Table(title="Frames, from the schedule to Kafka", title_justify="left")
-    for name in ("scheduled", "sent", "confirmed", "unheard", "refused", "dropped at source", "in Kafka", "rejected"):
-        table.add_column(name, justify="right")
+    names = ("scheduled", "sent", "confirmed", "unheard", "refused", "dropped at source", "in Kafka", "rejected")
+    table = _table(numbers=names)
     table.add_row(
         count(frames.scheduled),
         count(frames.sent),
@@ -76,76 +97,65 @@ def _funnel(summary: Summary) -> Table:
         count(frames.bridged),
         count(frames.rejected),
     )
-    table.caption = (
-        f"sent late by p50 {cell(late.p50, digits=2)} ms, p99 {cell(late.p99, digits=2)} ms, "
-        f"max {cell(late.max, digits=2)} ms; {count(frames.bridged_copies)} copies in Kafka, counted once"
+    lateness = ", ".join(
+        f"{name} {NOT_MEASURED if value is None else f'{value:,.2f} ms'}"
+        for name, value in (("p50", late.p50), ("p99", late.p99), ("max", late.max))
     )
-    table.caption_justify = "left"
-    return table
+    copies = f"Copies in Kafka, counted once: {count(frames.bridged_copies)}."
+    yield from _titled("Frames, from the schedule to Kafka", table, f"Sent late by: {lateness}. {copies}")
 
 
-def _tiers(summary: Summary) -> Table:
-    table = Table(title="Results", title_justify="left")
-    table.add_column("tier")
-    table.add_column("engine, model")
-    for name in (
-        "results",
-        "missing",
-        "rejected",
-        "copies",
-        "accuracy %",
-        "results/s",
-        "batch",
-        "CPU s",
-        "memory MB",
-        "uplink MB",
-    ):
-        table.add_column(name, justify="right")
+def _tiers(summary: Summary) -> Iterator[RenderableType]:
+    names = ("results", "missing", "rejected", "copies", "reordered", "accuracy %", "results/s")
+    table = _table("tier", numbers=names)
     for name, tier in summary.tiers.items():
         table.add_row(
             name,
-            f"{tier.engine}, {tier.model}" if tier.engine else NOT_MEASURED,
             count(tier.results),
             count(tier.missing),
             count(tier.rejected),
             count(tier.duplicates),
+            count(tier.reordered),
             cell(None if tier.accuracy is None else tier.accuracy * 100, digits=2),
             cell(tier.throughput_hz),
+        )
+    yield from _titled("Results, in frames", table)
+
+
+def _costs(summary: Summary) -> Iterator[RenderableType]:
+    table = _table("tier", "engine", "model", numbers=("frames/batch", "CPU s", "memory MB", "uplink MB"))
+    for name, tier in summary.tiers.items():
+        table.add_row(
+            name,
+            tier.engine or NOT_MEASURED,
+            tier.model or NOT_MEASURED,
             cell(tier.batch_mean),
             cell(tier.cpu_s),
             cell(None if tier.memory_bytes is None else tier.memory_bytes / 1e6, digits=0),
             cell(tier.uplink_bytes / 1e6, digits=2),
         )
-    return table
+    yield from _titled("What gave them, and its cost", table)
 
 
-def _latency(summary: Summary) -> Table:
-    table = Table(title="Latency from due to seen, ms", title_justify="left")
-    table.add_column("tier")
-    for name in ("n", "p50", "p90", "p99", "p99.9"):
-        table.add_column(name, justify="right")
-    stages = next(iter(summary.tiers.values())).latency_stages_ms if summary.tiers else {}
-    for name in stages:
-        table.add_column(f"{name} p50", justify="right")
+def _latency(summary: Summary) -> Iterator[RenderableType]:
+    table = _table("tier", numbers=("frames", "p50", "p90", "p99", "p99.9"))
     for name, tier in summary.tiers.items():
         found = tier.latency_ms
-        table.add_row(
-            name,
-            count(tier.results + tier.missing),
-            *(cell(value) for value in (found.p50, found.p90, found.p99, found.p999)),
-            *(cell(value) for value in tier.latency_stages_ms.values()),
-        )
-    table.caption = " ".join(_notes(summary.tiers))
-    table.caption_justify = "left"
-    return table
+        numbers = (cell(value) for value in (found.p50, found.p90, found.p99, found.p999))
+        table.add_row(name, count(tier.results + tier.missing), *numbers)
+    yield from _titled("Latency from due to seen, ms", table, *_notes(summary.tiers))
+    stages = next(iter(summary.tiers.values())).latency_stages_ms if summary.tiers else {}
+    table = _table("tier", numbers=tuple(stages))
+    for name, tier in summary.tiers.items():
+        table.add_row(name, *(cell(value) for value in tier.latency_stages_ms.values()))
+    yield from _titled("Where that time goes: the median of each step, ms", table)
 
 
-def _notes(tiers: dict[str, TierSummary]) -> list[str]:
-    notes = ["Missing frames count as infinitely late; n/a: too few samples (p99 needs 459, p99.9 needs 4,603)."]
+def _notes(tiers: dict[str, TierSummary]) -> Iterator[str]:
+    yield "Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite."
     for name, tier in tiers.items():
         if tier.late_readings:
-            notes.append(
+            yield (
                 f"{name}: {tier.late_readings:,} results were timed by Kafka's append stamp (whole ms), "
                 "as the ledger began after them."
             )
-    return notes

@@ -1,10 +1,20 @@
 """A frame in a consumer's hands, unopened."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 BRIDGED_NS: Final = "bridged_ns"
 """Kafka header of a frame: when the bridge took it, decimal nanoseconds since 1970."""
+STAMP: Final = re.compile(rb"[0-8]?[0-9]{1,18}")
+"""What fits into 64 bits."""
+
+
+def bridged_ns(headers: Sequence[tuple[str, bytes]]) -> int | None:
+    """Read the bridge's stamp; None if there is none, or something else (any program may write to the topic)."""
+    stamp = dict(headers).get(BRIDGED_NS) or b""
+    return int(stamp) if STAMP.fullmatch(stamp) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,7 +299,7 @@ def demo(
         rate_hz=rate_hz,
         frames=frames,
         codec=codec,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
-        order=order,
+        order=order,  # type: ignore[arg-type]
         seed=seed,
         model=model,
         mqtt=mqtt and addresses.mqtt_address(mqtt),

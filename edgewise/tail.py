@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgewise import account, kafka, topics
-from edgewise.arrival import BRIDGED_NS
+from edgewise.arrival import BRIDGED_NS, bridged_ns
 from edgewise.clock import SECOND_NS, Clock, Deadline
 from edgewise.errors import FrameError
 from edgewise.kafka import Client, Record
@@ -39,13 +39,11 @@ def readable(record: Record) -> dict[str, Any]:
     try:
         match record.topic:
             case topics.FRAMES:
-                bridged = dict(record.headers).get(BRIDGED_NS)
-                taken = {"bridged_ns": int(bridged)} if bridged else {}
-                return place | _plain(decode_frame(record.value)) | taken
+                return place | _plain(decode_frame(record.value)) | {BRIDGED_NS: bridged_ns(record.headers)}
             case topics.RESULTS:
                 return place | _plain(decode_result(record.value))
             case topics.REJECTED:
-                said = {name: value.decode(errors="replace") for name, value in record.headers}
+                said = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
                 return place | said | {"first_bytes": record.value[:16].hex()}
             case _:
                 entry = account.decode(record.value)
@@ -69,4 +67,6 @@ def line(values: dict[str, Any], *, as_json: bool) -> str:
     """Write one record as a line."""
     if as_json:
         return json.dumps(values)
-    return "  ".join(f"{name}={value}" for name, value in values.items() if value is not None)
+    shown = "  ".join(f"{name}={value}" for name, value in values.items() if value is not None)
+    # What others wrote may hold line ends, or commands to the terminal.
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in shown)

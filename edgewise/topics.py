@@ -66,5 +66,9 @@ def ensure(address: str, *, partitions: int = PARTITIONS) -> None:
                 admin.create_topics([wanted])
             except TopicAlreadyExistsError:
                 continue  # another part was quicker
+        # Made is not yet ready: for a moment a topic has no partitions, and a reader would wait for none of them.
+        admin.wait_for_topics(list(plan()), timeout_ms=ANSWER_MS)
+    except KafkaError as error:
+        raise UnreachableError("Kafka", at=address, hint=f"its topics could not be made ready: {error}") from error
     finally:
         admin.close()

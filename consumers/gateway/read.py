@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise import codecs
-from edgewise.arrival import BRIDGED_NS, Arrival
+from edgewise.arrival import Arrival, bridged_ns
 from edgewise.clock import Clock
 from edgewise.errors import FrameError
 from edgewise.kafka import Consumer
@@ -45,7 +45,6 @@ class KafkaSource:
         arrivals = []
         for record in records:
             receipt = self._under_way.begin((record.topic, record.partition, record.offset))
-            bridged = dict(record.headers).get(BRIDGED_NS)
             arrivals.append(
                 Arrival(
                     camera=record.key,
@@ -53,7 +52,7 @@ class KafkaSource:
                     receipt=receipt,
                     received_ns=now_ns,
                     origin=f"kafka {record.topic}/{record.partition}@{record.offset}",
-                    bridged_ns=int(bridged) if bridged is not None and bridged.isdigit() else None,
+                    bridged_ns=bridged_ns(record.headers),
                     appended_ns=record.appended_ns,
                 )
             )

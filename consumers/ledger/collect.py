@@ -1,12 +1,12 @@
 """The topics, read once: what was planned, seen, answered and rejected in one run."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from edgewise import account, topics
 from edgewise.account import CameraAccount, Closing, Plan
-from edgewise.arrival import BRIDGED_NS
+from edgewise.arrival import bridged_ns
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.errors import FrameError
 from edgewise.kafka import Record
@@ -49,8 +49,6 @@ class TierCount:
     late_numbers: set[FrameKey] = field(default_factory=set)
     """Frames whose result came after that of a higher number of the same camera."""
     highest: dict[str, int] = field(default_factory=dict)
-    seen_late: int = 0
-    """Results that were in Kafka before the ledger began to read."""
 
 
 @dataclass(slots=True)
@@ -84,7 +82,7 @@ class Collected:
                     self._entry(record)
                 case topics.REJECTED:
                     said = dict(record.headers)
-                    by, rule = said.get("by", b"").decode(), said.get("rule", b"").decode()
+                    by, rule = ((said.get(name) or b"").decode(errors="replace") for name in ("by", "rule"))
                     self.rejections.append((record.appended_ns, by, rule))
 
     def _result(self, record: Record, *, now_ns: int) -> None:
@@ -99,9 +97,7 @@ class Collected:
             tier.copies[key] += 1
             return
         # Stamped before the ledger began to read: its own clock would only say when it came to look.
-        in_time = record.appended_ns >= self.began_ns - MILLISECOND_NS
-        tier.seen_late += not in_time
-        seen_ns = now_ns if in_time else record.appended_ns
+        seen_ns = now_ns if record.appended_ns >= self.in_time_ns() else record.appended_ns
         tier.first[key] = Answer(result, record.appended_ns, seen_ns, len(record.value))
         if result.number < tier.highest.setdefault(result.camera, result.number):
             tier.late_numbers.add(key)
@@ -119,9 +115,7 @@ class Collected:
         if key in self.bridged:
             self.bridged_copies += 1
             return
-        stamp = dict(record.headers).get(BRIDGED_NS)
-        bridged_ns = int(stamp) if stamp is not None and stamp.isdigit() else None
-        self.bridged[key] = Bridged(frame.sent_ns, bridged_ns, record.appended_ns, len(record.value))
+        self.bridged[key] = Bridged(frame.sent_ns, bridged_ns(record.headers), record.appended_ns, len(record.value))
 
     def _entry(self, record: Record) -> None:
         entry = account.decode(record.value)
@@ -132,6 +126,10 @@ class Collected:
                 self.cameras[entry.camera] = entry
             case Closing() if entry.run == self.run:
                 self.closings[entry.part, entry.name] = entry
+
+    def in_time_ns(self) -> int:
+        """Say from which append stamp on (whole milliseconds, cut off) the ledger saw results as they came."""
+        return self.began_ns - MILLISECOND_NS
 
     def start_ns(self) -> int:
         """Say when the run's first plan began."""
@@ -158,4 +156,10 @@ class Collected:
         if not self.fleets_closed():
             return False
         sent = self.sent()
-        return len(self.bridged) >= sent and all(len(self.tiers[tier].first) >= sent for tier in tiers)
+        places: list[Collection[FrameKey]] = [self.bridged, *(self.tiers[tier].first for tier in tiers)]
+        return all(len(found) >= sent and self.planned(found) >= sent for found in places)
+
+    def planned(self, found: Collection[FrameKey]) -> int:
+        """Count those of these frames that a plan knows: what no fleet was going to send is nobody's frame."""
+        frames = {plan.camera(index): plan.frames for plan in self.plans.values() for index in range(plan.cameras)}
+        return sum(number < frames.get(camera, 0) for camera, number in found)

@@ -67,7 +67,7 @@ def test_it_answers_on_the_loopback_on_its_own_port(kafka: Broker) -> None:
 
 def test_a_topic_is_never_made_by_accident(kafka: Broker, topic: str) -> None:
     with closing(KafkaConsumer(bootstrap_servers=kafka.address)) as consumer:
-        assert consumer.partitions_for_topic(topic) is None
+        assert not consumer.partitions_for_topic(topic)
         assert topic not in consumer.topics()
 
 

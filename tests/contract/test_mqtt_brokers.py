@@ -18,6 +18,7 @@ FRAME = bytes(3_072)
 NO_SUBSCRIBER = 16
 EXPIRY_S = 600
 QUIET_S = 1.0
+PATIENCE_S = 5.0
 
 
 class MqttBrokerContract:
@@ -101,7 +102,7 @@ class MqttBrokerContract:
                 member.subscribe(f"$share/{name[8:20]}/{name}")
             with Session(at, client_id=f"{name}-camera") as camera:
                 camera.publish(name, numbered(100))
-            came = [message.payload for member in (one, two) for message in member.drain(100, within_s=QUIET_S)]
+            came = [message.payload for member in (one, two) for message in member.drain(100, quiet_s=QUIET_S)]
         assert sorted(came) == numbered(100)
 
     def test_who_inherits_from_a_member_whose_session_ended(self, at: Address, name: str) -> None:
@@ -167,9 +168,7 @@ def held(at: Address, name: str, *, frames: int = FRAMES, clean_start: bool = Fa
 def waiting(at: Address, name: str) -> int:
     """Count what the session gets when it is back, and end it."""
     consumer = Session(at, client_id=name, clean_start=False, expiry_s=EXPIRY_S)
-    came = 0
-    while taken := consumer.drain(FRAMES - came, within_s=QUIET_S):
-        came += len(taken)
+    came = len(consumer.drain(FRAMES, quiet_s=PATIENCE_S if consumer.present else QUIET_S))
     consumer.leave()
     end_session(at, client_id=name)
     return came
@@ -186,9 +185,9 @@ def inherited(at: Address, name: str, *, expiry_s: int) -> tuple[int, int]:
     with Session(at, client_id=f"{name}-heir") as heir:
         heir.subscribe(group)
         dying.vanish()
-        came = len(heir.drain(10, within_s=5))
+        came = len(heir.drain(10, quiet_s=PATIENCE_S))
     back = Session(at, client_id=f"{name}-dying", clean_start=False, expiry_s=expiry_s)
-    returned = len(back.drain(10, within_s=QUIET_S))
+    returned = len(back.drain(10, quiet_s=QUIET_S))
     back.leave()
     end_session(at, client_id=f"{name}-dying")
     return came, returned

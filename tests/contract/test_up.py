@@ -1,7 +1,6 @@
 """``edgewise up`` as a process of its own: ports, endings, and that nothing stays behind."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -12,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from brokers.mqtt.embedded import answers as mqtt_answers
 from brokers.kafka.answer import answers as kafka_answers
-from brokers.up import run_up, up
+from brokers.mqtt.embedded import answers as mqtt_answers
+from brokers.up import up
 from edgewise import addresses, processes
-from edgewise.errors import ConfigError, UnreachableError
+from edgewise.errors import ConfigError
 from tests.real import eventually
 
 pytestmark = [pytest.mark.brokers, pytest.mark.faults, pytest.mark.timeout(180)]
@@ -139,9 +138,9 @@ def test_without_ports_the_usual_ones_are_used_or_others_are_stated(capsys: pyte
 
 
 def test_a_given_folder_keeps_everything(tmp_path: Path) -> None:
+    clusters = []
     for _ in range(2):
         with up(mqtt_port=addresses.free_port(), kafka_port=addresses.free_port(), data=tmp_path / "data") as brokers:
-            mark = tmp_path / "data" / "kafka" / "topics" / "meta.properties"
-            identity = mark.read_text()
+            clusters.append((brokers.kafka.data / "topics" / "meta.properties").read_text())
             assert brokers.mqtt.data == tmp_path / "data" / "mqtt"
-    assert mark.read_text() == identity
+    assert clusters[0] == clusters[1]

@@ -83,7 +83,10 @@ def test_pysparks_ivy_is_found() -> None:
         (NOT_FOUND, "org.apache.kafka#kafka-tools-api;4.4.0"),
         (FAILED, "org.lz4#lz4-java;1.8.0!lz4-java.jar"),
         (SILENT, "Host repo.example not found. url=https://repo.example/a.pom"),
-        (NOT_FOUND + SILENT, "org.apache.kafka#kafka-tools-api;4.4.0; Host repo.example not found. url=https://repo.example/a.pom"),
+        (
+            NOT_FOUND + SILENT,
+            "org.apache.kafka#kafka-tools-api;4.4.0; Host repo.example not found. url=https://repo.example/a.pom",
+        ),
         ("first\nException in thread main\n", "Exception in thread main"),
         ("", "Ivy ended without a word"),
     ],

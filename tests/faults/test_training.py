@@ -1,0 +1,53 @@
+"""A training that was stopped goes on where it was, and ends where it would have ended."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgewise import dataset
+from edgewise.dataset import Split
+from edgewise.parts import say
+from models import card
+from models.engine import KerasEngine
+from models.train import Recipe, Training
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+RECIPE = Recipe(network="resnet20", epochs=2, batch=32, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def few() -> Split:
+    whole = dataset.load("test", say=say)
+    return Split("few", np.array(whole.images[:64]), np.array(whole.labels[:64]), "none")
+
+
+def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path, few: Split) -> None:
+    whole = Training(RECIPE, tmp_path / "whole", train=few, test=few)
+    for _ in range(RECIPE.epochs):
+        whole.epoch()
+    Training(RECIPE, tmp_path / "stopped", train=few, test=few).epoch()
+    resumed = Training(RECIPE, tmp_path / "stopped", train=few, test=few)
+    assert [done["epoch"] for done in resumed.epochs_done] == [1]
+    resumed.epoch()
+    assert [done["epoch"] for done in resumed.epochs_done] == [1, 2]
+    for one, other in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_another_recipe_does_not_go_on_from_the_old_state(tmp_path: Path, few: Split) -> None:
+    Training(RECIPE, tmp_path, train=few, test=few).epoch()
+    other = Recipe(network="resnet20", epochs=2, batch=32, precision="float32", seed=2)
+    assert Training(other, tmp_path, train=few, test=few).epochs_done == []
+
+
+def test_what_is_exported_is_its_card_and_classifies_uint8_images(tmp_path: Path, few: Split) -> None:
+    training = Training(RECIPE, tmp_path, train=few, test=few)
+    training.epoch()
+    described = training.export(tmp_path / "out.keras")
+    assert card.read(tmp_path / "out.keras") == described
+    engine = KerasEngine(tmp_path / "out.keras", threads=0)
+    labels, scores = engine.classify(few.images)
+    assert int((labels == few.labels).sum()) == described.correct
+    assert ((scores > 0) & (scores <= 1)).all()

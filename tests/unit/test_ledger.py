@@ -1,0 +1,492 @@
+"""What became of every frame, from records in memory: each counts once, and what is missing has a last place."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from consumers.ledger import summary, table
+from consumers.ledger.collect import Answer, Collected
+from consumers.ledger.table import NOT_SENT, Fate
+from edgewise import account, topics
+from edgewise.account import CameraAccount, Closing, Plan, Range
+from edgewise.arrival import BRIDGED_NS
+from edgewise.clock import MILLISECOND_NS, SECOND_NS
+from edgewise.errors import MissingError
+from edgewise.kafka import Header, Record
+from edgewise.messages import Tier, decode_result, encode_frame, encode_result
+from edgewise.summary import Summary, TierSummary
+from tests.fakes import FRAME, RESULT
+
+RUN: Final = "tale"
+START_NS: Final = 1_763_000_000_000_000_000
+BEGAN_NS: Final = START_NS - SECOND_NS
+"""When the ledger began to read: before the run, unless a test says otherwise."""
+TRUTH: Final = (np.arange(10_000) % 10).astype(np.uint8)
+LATENCY_NS: Final = 25 * MILLISECOND_NS
+GATEWAY: Final = (Tier.GATEWAY,)
+
+
+def plan(**changes: Any) -> Plan:  # noqa: ANN401 - any field
+    whole = Plan(
+        run=RUN,
+        fleet="yard",
+        start_ns=START_NS,
+        seed=1,
+        cameras=1,
+        rate_hz=10,
+        frames=10,
+        dataset="cifar10",
+        split="test",
+        images=10_000,
+        dataset_sha256="8193b3fb",
+        codec=FRAME.codec,
+        drop_after_s=5,
+        version="0.1.0",
+    )
+    return whole.model_copy(update=changes)
+
+
+@dataclass
+class Tale:
+    """A run told record by record, in the order of the calls."""
+
+    plan: Plan = field(default_factory=plan)
+    began_ns: int = BEGAN_NS
+    collected: Collected = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.collected = Collected(RUN, self.began_ns)
+        self.entry(self.plan)
+
+    def add(self, topic: str, value: bytes, *, at_ns: int = START_NS, headers: Sequence[Header] = ()) -> None:
+        """Let Kafka stamp a record at a moment and the ledger see it at the same one."""
+        record = Record(topic, 0, 0, "", value, headers, at_ns)
+        self.collected.add([record], now_ns=at_ns)
+
+    def entry(self, entry: Plan | CameraAccount | Closing) -> None:
+        self.add(topics.RUNS, account.encode(entry))
+
+    def account(self, camera: str = "yard-0", *, sent: Sequence[Range] = ((0, 9),), **fates: Sequence[Range]) -> None:
+        whole = CameraAccount(run=RUN, camera=camera, sent=sent, confirmed=sent, unheard=(), refused=(), dropped=())
+        self.entry(whole.model_copy(update=fates))
+
+    def close(self, fleet: str = "yard", **counts: object) -> None:
+        lateness: dict[str, object] = {"lateness_ms": {"p50": 0.5, "p99": 2.0, "max": 3.0}}
+        self.entry(Closing(run=RUN, part="fleet", name=fleet, summary=lateness | counts))
+
+    def frame(self, number: int, *, camera: str = "yard-0", run: str = RUN, bridged_ns: bytes = b"7") -> None:
+        wire = encode_frame(replace(FRAME, run=run, camera=camera, number=number))
+        self.add(topics.FRAMES, wire, headers=[(BRIDGED_NS, bridged_ns)])
+
+    def result(
+        self,
+        number: int,
+        *,
+        camera: str = "yard-0",
+        run: str = RUN,
+        tier: Tier = Tier.GATEWAY,
+        wrong: bool = False,
+        late_ns: int = LATENCY_NS,
+    ) -> None:
+        known = camera == "yard-0" and number < self.plan.frames
+        due_ns = int(self.plan.due_ns(0)[number]) if known else START_NS
+        image = int(self.plan.image(0)[number]) if known else 0
+        label = (int(TRUTH[image]) + wrong) % 10
+        answer = replace(RESULT, run=run, camera=camera, number=number, image=image, tier=tier, label=label)
+        self.add(topics.RESULTS, encode_result(answer), at_ns=due_ns + late_ns)
+
+    def rejection(self, *, by: str = "gateway", rule: str = "check-sum", at_ns: int = START_NS) -> None:
+        self.add(topics.REJECTED, b"?", headers=[("by", by.encode()), ("rule", rule.encode())], at_ns=at_ns)
+
+    def table(self, tiers: Sequence[Tier] = GATEWAY) -> pa.Table:
+        return table.make(self.collected, tiers=tiers, truth=TRUTH)
+
+    def summary(self, tiers: Sequence[Tier] = GATEWAY) -> Summary:
+        return summary.make(self.collected, self.table(tiers), tiers=tiers)
+
+    def gateway(self) -> TierSummary:
+        return self.summary().tiers["gateway"]
+
+    def fates(self) -> dict[int, str]:
+        rows = self.table().to_pylist()
+        return {row["number"]: row["fate"] for row in rows if row["camera"] == "yard-0"}
+
+
+def told(numbers: Iterable[int] = range(10)) -> Tale:
+    """Tell a run of ten frames, all sent and in Kafka, of which these have a result."""
+    tale = Tale()
+    tale.account()
+    tale.close()
+    for number in range(10):
+        tale.frame(number)
+    for number in numbers:
+        tale.result(number)
+    return tale
+
+
+def test_a_run_without_a_fault_is_valid_and_complete() -> None:
+    tale = told()
+    assert tale.collected.complete(GATEWAY)
+    found = tale.summary()
+    assert (found.verdict, found.reasons, found.run) == ("VALID", [], RUN)
+    assert found.frames.model_dump() == {
+        "scheduled": 10,
+        "sent": 10,
+        "confirmed": 10,
+        "unheard": 0,
+        "refused": 0,
+        "dropped_at_source": 0,
+        "bridged": 10,
+        "bridged_copies": 0,
+        "rejected": 0,
+    }
+    assert found.lateness_ms.model_dump() == {"p50": 0.5, "p99": 2.0, "max": 3.0}
+    gateway = found.tiers["gateway"]
+    assert (gateway.results, gateway.missing, gateway.correct, gateway.accuracy) == (10, 0, 10, 1.0)
+    assert (gateway.engine, gateway.model, gateway.batch_mean) == (RESULT.engine, RESULT.model, RESULT.batch)
+    # Ten frames at 10 a second: nine tenths from the first due to the last, which was answered 25 ms late.
+    assert gateway.throughput_hz == pytest.approx(10 / 0.925, abs=0.01)
+    assert gateway.latency_ms.model_dump() == {"p50": 25.0, "p90": None, "p99": None, "p999": None}
+
+
+def test_one_row_a_frame_and_tier_and_no_more() -> None:
+    tale = told(range(7))
+    rows = tale.table([Tier.GATEWAY, Tier.CLUSTER]).to_pylist()
+    assert [(row["number"], row["tier"]) for row in rows] == [
+        (number, tier) for number in range(10) for tier in ("gateway", "cluster")
+    ]
+    assert [row["fate"] for row in rows if row["tier"] == "cluster"] == [Fate.UNANSWERED] * 10
+
+
+def assert_each_frame_counts_once(tale: Tale) -> None:
+    """Frame 0 is answered three times and frame 1 never: told by a ledger that counts rightly."""
+    for number in (0, 2, 3, 0, 4, 5, 0, 6, 7, 8, 9):
+        tale.result(number, late_ns=SECOND_NS if number == 0 and tale.collected.tiers[Tier.GATEWAY].first else 0)
+    found = tale.gateway()
+    assert (found.results, found.missing, found.duplicates) == (9, 1, 2)
+    assert tale.fates()[1] == Fate.UNANSWERED
+    assert not tale.collected.complete(GATEWAY)
+    first = tale.table().to_pylist()[0]
+    assert (first["copies"], first["latency_ns"]) == (2, 0), "the first result counts, not the last"
+
+
+class CountsTwice(Collected):
+    """A ledger that takes each further result of a frame for that of the next one."""
+
+    def _result(self, record: Record, *, now_ns: int) -> None:
+        result = decode_result(record.value)
+        answers, number = self.tiers[result.tier].first, result.number
+        while (result.camera, number) in answers:
+            number += 1
+        answers[result.camera, number] = Answer(result, record.appended_ns, now_ns, len(record.value))
+
+
+class KeepsTheLast(Collected):
+    """A ledger that overwrites a result with its copy."""
+
+    def _result(self, record: Record, *, now_ns: int) -> None:
+        result = decode_result(record.value)
+        key = (result.camera, result.number)
+        count = self.tiers[result.tier]
+        count.copies[key] += key in count.first
+        count.first[key] = Answer(result, record.appended_ns, now_ns, len(record.value))
+
+
+def test_a_duplicate_never_counts_again() -> None:
+    assert_each_frame_counts_once(told([]))
+
+
+@pytest.mark.parametrize("wrongly", [CountsTwice, KeepsTheLast])
+def test_a_deliberately_wrong_ledger_is_found_out(wrongly: type[Collected]) -> None:
+    tale = told([])
+    right = tale.collected
+    tale.collected = wrongly(RUN, BEGAN_NS, right.plans, right.cameras, right.closings, right.bridged)
+    with pytest.raises(AssertionError):
+        assert_each_frame_counts_once(tale)
+
+
+def test_wrong_classes_are_counted_as_answered_and_not_as_correct() -> None:
+    tale = told(range(4))
+    for number in range(4, 8):
+        tale.result(number, wrong=True)
+    found = tale.gateway()
+    assert (found.results, found.correct, found.accuracy) == (8, 4, 0.5)
+
+
+def test_a_result_that_comes_after_a_higher_number_is_reordered() -> None:
+    found = told([0, 3, 1, 2, 4, 4, 5]).gateway()
+    assert found.reordered == 2
+    assert found.duplicates == 1
+
+
+def test_a_copy_is_not_reordered() -> None:
+    assert told([0, 1, 2, 0]).gateway().reordered == 0
+
+
+def test_every_fate_is_told_by_the_last_place_where_the_frame_was_seen() -> None:
+    tale = Tale(plan(cameras=2, frames=7))
+    tale.account(
+        sent=[(0, 0), (2, 6)],
+        confirmed=[(0, 0), (5, 6)],
+        dropped=[(1, 1)],
+        refused=[(2, 2)],
+        unheard=[(3, 3)],
+    )
+    tale.close()
+    for number in (0, 6):
+        tale.frame(number)
+    tale.result(0)
+    assert tale.fates() == {
+        0: Fate.ANSWERED,
+        1: Fate.DROPPED,
+        2: Fate.REFUSED,
+        3: Fate.UNHEARD,
+        4: Fate.UNCONFIRMED,
+        5: Fate.UNBRIDGED,
+        6: Fate.UNANSWERED,
+    }
+    of_the_other = [row["fate"] for row in tale.table().to_pylist() if row["camera"] == "yard-1"]
+    assert of_the_other == [Fate.NO_ACCOUNT] * 7
+    assert {*tale.fates().values(), *of_the_other} == set(Fate), "a fate that no test provokes"
+    found = tale.summary()
+    gateway = found.tiers["gateway"]
+    assert gateway.missing == sum(gateway.missing_by_last_place.values()) == 12
+    assert not set(gateway.missing_by_last_place) & (NOT_SENT | {Fate.ANSWERED})
+    frames = found.frames
+    counts = (frames.sent, frames.confirmed, frames.dropped_at_source, frames.refused, frames.unheard)
+    assert counts == (6, 3, 1, 1, 1)
+
+
+def test_a_bridged_frame_is_answered_even_if_its_confirmation_never_came() -> None:
+    tale = Tale()
+    tale.account(confirmed=[])
+    tale.frame(0)
+    tale.frame(1)
+    tale.result(0)
+    assert (tale.fates()[0], tale.fates()[1]) == (Fate.ANSWERED, Fate.UNANSWERED)
+
+
+def test_a_dropped_frame_is_owed_by_no_tier() -> None:
+    tale = Tale()
+    tale.account(sent=[(0, 7)], dropped=[(8, 9)])
+    tale.close()
+    for number in range(8):
+        tale.frame(number)
+        tale.result(number)
+    assert tale.collected.complete(GATEWAY)
+    found = tale.summary()
+    assert (found.verdict, found.tiers["gateway"].missing, found.frames.dropped_at_source) == ("VALID", 0, 2)
+
+
+def test_what_is_missing_makes_the_run_invalid_and_names_the_place() -> None:
+    found = told(range(8)).summary()
+    assert found.verdict == "INVALID"
+    (reason,) = found.reasons
+    assert (reason.rule, reason.found, reason.limit) == ("missing in gateway", 2, 0)
+    assert Fate.UNANSWERED in reason.next
+
+
+def test_rejections_count_for_the_part_that_rejected_by_their_rule() -> None:
+    tale = told()
+    for rule in ("check-sum", "check-sum", "payload"):
+        tale.rejection(rule=rule)
+    tale.rejection(by="bridge", rule="too-large")
+    tale.rejection(by="cluster")
+    found = tale.summary()
+    gateway = found.tiers["gateway"]
+    assert (gateway.rejected, gateway.rejected_by_rule) == (3, {"check-sum": 2, "payload": 1})
+    assert found.frames.rejected == 1
+    assert found.verdict == "INVALID"
+    assert [reason.rule for reason in found.reasons] == ["rejected by the bridge", "rejected by gateway"]
+
+
+def test_rejections_of_earlier_runs_are_not_this_ones() -> None:
+    tale = told()
+    tale.rejection(at_ns=START_NS - 2 * SECOND_NS)
+    assert tale.summary().verdict == "VALID"
+
+
+def test_a_rejection_whose_headers_are_no_text_harms_nobody() -> None:
+    tale = told()
+    tale.add(topics.REJECTED, b"?", headers=[("by", b"\xff\xfe"), ("rule", b"\xff")])
+    assert tale.summary().verdict == "VALID"
+
+
+def test_results_frames_and_entries_of_other_runs_are_not_seen() -> None:
+    tale = told(range(5))
+    for number in range(10):
+        tale.result(number, run="other")
+        tale.frame(number, run="other")
+    tale.entry(plan(run="other", fleet="other", frames=1000))
+    tale.entry(Closing(run="other", part="fleet", name="other", summary={}))
+    found = tale.summary()
+    assert (found.frames.scheduled, found.frames.bridged, found.frames.bridged_copies) == (10, 10, 0)
+    assert (found.tiers["gateway"].results, found.tiers["gateway"].duplicates) == (5, 0)
+
+
+@pytest.mark.parametrize("topic", [topics.RESULTS, topics.FRAMES, topics.RUNS])
+def test_what_cannot_be_read_is_passed_over(topic: str) -> None:
+    tale = told()
+    for wire in (b"", b"\xc3\x01", b"{}", bytes(100)):
+        tale.add(topic, wire)
+    assert tale.summary().verdict == "VALID"
+
+
+def test_the_other_tiers_results_are_not_this_tiers() -> None:
+    tale = told(range(5))
+    for number in range(10):
+        tale.result(number, tier=Tier.CLUSTER)
+    found = tale.summary([Tier.GATEWAY, Tier.CLUSTER])
+    assert {name: tier.results for name, tier in found.tiers.items()} == {"gateway": 5, "cluster": 10}
+    assert tale.collected.complete([Tier.CLUSTER])
+    assert not tale.collected.complete([Tier.GATEWAY, Tier.CLUSTER])
+
+
+@pytest.mark.parametrize(("camera", "number"), [("stranger-0", 0), ("yard-1", 3), ("yard-0", 10), ("yard-0", 2**40)])
+def test_a_result_that_no_plan_knows_is_not_counted_and_completes_nothing(camera: str, number: int) -> None:
+    tale = told(range(9))
+    for _ in range(3):
+        tale.result(number, camera=camera)
+        tale.frame(number, camera=camera)
+    assert not tale.collected.complete(GATEWAY)
+    found = tale.summary()
+    gateway = found.tiers["gateway"]
+    assert (gateway.results, gateway.missing, gateway.duplicates, gateway.reordered) == (9, 1, 0, 0)
+    assert found.frames.bridged == 10
+
+
+def test_copies_in_kafka_are_counted_apart() -> None:
+    tale = told()
+    tale.frame(3)
+    tale.frame(3)
+    frames = tale.summary().frames
+    assert (frames.bridged, frames.bridged_copies) == (10, 2)
+
+
+def test_what_was_in_kafka_before_the_ledger_is_timed_by_its_append_stamp() -> None:
+    tale = Tale(began_ns=START_NS + 3600 * SECOND_NS)
+    seen_ns = tale.began_ns + SECOND_NS
+    stamps_ns = (int(tale.plan.due_ns(0)[0]) + 5 * MILLISECOND_NS, tale.began_ns - MILLISECOND_NS, seen_ns)
+    for number, stamp_ns in enumerate(stamps_ns):
+        wire = encode_result(replace(RESULT, run=RUN, camera="yard-0", number=number, tier=Tier.GATEWAY))
+        tale.collected.add([Record(topics.RESULTS, 0, 0, "", wire, (), stamp_ns)], now_ns=seen_ns)
+    rows = tale.table().to_pylist()[:3]
+    assert rows[0]["latency_ns"] == 5 * MILLISECOND_NS
+    # Stamps are whole milliseconds, cut off: one of the ledger's first moment may be a little before it.
+    assert [row["seen_ns"] for row in rows] == [stamps_ns[0], seen_ns, seen_ns]
+    assert tale.gateway().late_readings == 1
+
+
+def test_the_stages_between_are_medians_of_what_each_result_says() -> None:
+    stages = told().gateway().latency_stages_ms
+    assert set(stages) == {"source", "transport", "queue", "inference", "result"}
+    assert stages["queue"] == pytest.approx((RESULT.started_ns - RESULT.received_ns) / MILLISECOND_NS, abs=1e-3)
+    assert stages["inference"] == pytest.approx((RESULT.inferred_ns - RESULT.started_ns) / MILLISECOND_NS, abs=1e-3)
+
+
+def test_a_run_is_complete_only_when_its_fleet_has_closed() -> None:
+    tale = Tale()
+    for number in range(10):
+        tale.frame(number)
+        tale.result(number)
+    assert not tale.collected.complete(GATEWAY)
+    tale.account()
+    assert not tale.collected.complete(GATEWAY)
+    tale.close()
+    assert tale.collected.complete(GATEWAY)
+
+
+def test_a_run_is_complete_only_when_its_frames_are_in_kafka_too() -> None:
+    tale = Tale()
+    tale.account()
+    tale.close()
+    for number in range(10):
+        tale.result(number)
+    assert not tale.collected.complete(GATEWAY)
+
+
+def test_a_fleet_that_joins_is_part_of_the_run() -> None:
+    tale = told()
+    tale.entry(plan(fleet="roof", cameras=2, frames=3, start_ns=START_NS + SECOND_NS))
+    assert not tale.collected.complete(GATEWAY)
+    assert [reason.rule for reason in tale.summary().reasons] == ["account", "missing in gateway"]
+    for camera in ("roof-0", "roof-1"):
+        tale.account(camera, sent=[(0, 2)])
+        for number in range(3):
+            tale.frame(number, camera=camera)
+            tale.result(number, camera=camera)
+    tale.close("roof")
+    assert tale.collected.complete(GATEWAY)
+    found = tale.summary()
+    assert (found.verdict, found.frames.scheduled, found.frames.sent) == ("VALID", 16, 16)
+    assert found.tiers["gateway"].results == 16
+    # Percentiles of two fleets cannot be merged.
+    assert found.lateness_ms.model_dump() == {"p50": None, "p99": None, "max": None}
+
+
+def test_the_run_began_with_its_first_fleet() -> None:
+    tale = told()
+    tale.entry(plan(fleet="roof", start_ns=START_NS + 100 * SECOND_NS))
+    assert tale.collected.start_ns() == START_NS
+
+
+def test_without_a_closing_account_nothing_is_said_of_what_was_sent() -> None:
+    tale = Tale()
+    tale.account()
+    frames = tale.summary().frames
+    assert (frames.scheduled, frames.sent, frames.confirmed, frames.dropped_at_source) == (10, None, None, None)
+
+
+def test_a_run_that_nobody_planned_is_invalid_and_nothing_of_it_is_measured() -> None:
+    collected = Collected(RUN, BEGAN_NS)
+    found = summary.make(collected, table.make(collected, tiers=GATEWAY, truth=TRUTH), tiers=GATEWAY)
+    assert (found.verdict, [reason.rule for reason in found.reasons]) == ("INVALID", ["plan"])
+    gateway = found.tiers["gateway"]
+    assert (gateway.accuracy, gateway.throughput_hz, gateway.latency_ms.p50, gateway.batch_mean) == (None,) * 4
+    assert not collected.complete(GATEWAY)
+
+
+@pytest.mark.parametrize(
+    ("share", "samples"), [(50, 7), (90, 44), (99, 459), (99.9, 4_603)], ids=["p50", "p90", "p99", "p99.9"]
+)
+def test_a_percentile_needs_its_samples(share: float, samples: int) -> None:
+    values = np.arange(samples, dtype=np.float64)
+    assert summary.percentile(values[1:], share) is None
+    assert summary.percentile(values, share) is not None
+    # With 99 % confidence the largest of so many is above it: one less would not do.
+    assert (share / 100) ** samples <= 0.01 < (share / 100) ** (samples - 1)
+
+
+@pytest.mark.parametrize("samples", [4_603, 5000, 9_999, 10_000])
+@pytest.mark.parametrize(("share", "thousandths"), [(50, 500), (90, 900), (99, 990), (99.9, 999)])
+def test_a_percentile_is_the_value_at_the_nearest_rank(samples: int, share: float, thousandths: int) -> None:
+    values = np.random.default_rng(3).permutation(np.arange(1.0, samples + 1))
+    assert summary.percentile(values, share) == -(-samples * thousandths // 1000)
+
+
+@pytest.mark.parametrize(("missing", "p99"), [(0, 990.0), (10, 990.0), (11, None)])
+def test_missing_frames_are_infinitely_late(missing: int, p99: float | None) -> None:
+    values = np.concatenate([np.arange(1.0, 1001 - missing), np.full(missing, np.inf)])
+    assert summary.percentile(values, 99) == p99
+
+
+def test_missing_frames_push_the_percentiles_of_a_run_to_null() -> None:
+    assert told(range(6)).gateway().latency_ms.p50 == 25.0
+    assert told(range(4)).gateway().latency_ms.p50 is None
+
+
+def test_the_table_survives_the_file(tmp_path: Path) -> None:
+    made = told(range(6)).table()
+    table.write(made, tmp_path / "frames.parquet")
+    assert pq.read_table(tmp_path / "frames.parquet").to_pylist() == made.to_pylist()
+
+
+def test_a_disk_that_takes_no_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"frames\.parquet cannot be written: .*; free some space"):
+        table.write(told().table(), tmp_path / "nowhere" / "frames.parquet")

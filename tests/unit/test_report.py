@@ -1,0 +1,408 @@
+"""Reports that do not flatter, letter by letter: a full run, one of which nothing was measured, an invalid one."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from rich.console import Console
+
+from compare import report
+from edgewise.errors import ConfigError
+from edgewise.summary import FrameCounts, Latency, Lateness, Reason, Summary, TierSummary
+
+GATEWAY: Final = TierSummary(
+    engine="keras",
+    model="resnet20@3ed6da86e141",
+    results=12_400,
+    missing=0,
+    missing_by_last_place={},
+    duplicates=3,
+    reordered=1,
+    rejected=0,
+    rejected_by_rule={},
+    correct=11_343,
+    accuracy=11_343 / 12_400,
+    throughput_hz=1234.56,
+    latency_ms=Latency(p50=24.66, p90=48.01, p99=1103.2, p999=2000.04),
+    latency_stages_ms={"source": 0.82, "transport": 0.56, "queue": 0.34, "inference": 7.74, "result": 11.83},
+    batch_mean=1.22,
+    cpu_s=9.07,
+    memory_bytes=618_270_720,
+    uplink_bytes=63_680,
+    late_readings=0,
+)
+FULL: Final = Summary(
+    run="20261121T154942Z-demo",
+    version="0.1.0",
+    verdict="VALID",
+    reasons=[],
+    frames=FrameCounts(
+        scheduled=12_403,
+        sent=12_400,
+        confirmed=12_400,
+        unheard=0,
+        refused=0,
+        dropped_at_source=3,
+        bridged=12_400,
+        bridged_copies=3,
+        rejected=0,
+    ),
+    lateness_ms=Lateness(p50=0.826, p99=19.464, max=1043.286),
+    tiers={"gateway": GATEWAY},
+)
+NOTHING: Final = TierSummary(
+    engine=None,
+    model=None,
+    results=0,
+    missing=0,
+    missing_by_last_place={},
+    duplicates=0,
+    reordered=0,
+    rejected=0,
+    rejected_by_rule={},
+    correct=0,
+    accuracy=None,
+    throughput_hz=None,
+    latency_ms=Latency(p50=None, p90=None, p99=None, p999=None),
+    latency_stages_ms=dict.fromkeys(GATEWAY.latency_stages_ms),
+    batch_mean=None,
+    cpu_s=None,
+    memory_bytes=None,
+    uplink_bytes=0,
+    late_readings=0,
+)
+EMPTY: Final = Summary(
+    run="nobody",
+    version="0.1.0",
+    verdict="INVALID",
+    reasons=[Reason(rule="plan", found=0, limit=1, next="no fleet wrote a plan for run 'nobody'; look at --run")],
+    frames=FrameCounts(
+        scheduled=0,
+        sent=None,
+        confirmed=None,
+        unheard=None,
+        refused=None,
+        dropped_at_source=None,
+        bridged=0,
+        bridged_copies=0,
+        rejected=0,
+    ),
+    lateness_ms=Lateness(p50=None, p99=None, max=None),
+    tiers={"gateway": NOTHING},
+)
+INVALID: Final = FULL.model_copy(
+    update={
+        "verdict": "INVALID",
+        "reasons": [
+            Reason(
+                rule="missing in gateway",
+                found=120,
+                limit=0,
+                next="most were last seen: confirmed, never bridged; the frames are in frames.parquet, column fate",
+            ),
+            Reason(rule="rejected by gateway", found=1, limit=0, next="see why: edgewise tail frames-rejected"),
+        ],
+        "tiers": {
+            "gateway": GATEWAY.model_copy(
+                update={
+                    "results": 12_280,
+                    "missing": 120,
+                    "rejected": 1,
+                    "late_readings": 1_200,
+                    "latency_ms": Latency(p50=24.66, p90=48.01, p99=None, p999=None),
+                }
+            )
+        },
+    }
+)
+
+FULL_TEXT: Final = """\
+ VALID   run 20261121T154942Z-demo
+
+Frames, from the schedule to Kafka
+scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
+─────────────────────────────────────────────────────────────────────────────────────
+   12,403  12,400     12,400        0        0                  3    12,400         0
+Sent late by: p50 0.83 ms, p99 19.46 ms, max 1,043.29 ms. Copies in Kafka, counted once: 3.
+
+Results, in frames
+tier     results  missing  rejected  copies  reordered  accuracy %  results/s
+─────────────────────────────────────────────────────────────────────────────
+gateway   12,400        0         0       3          1       91.48    1,234.6
+
+What gave them, and its cost
+tier     engine  model                  frames/batch  CPU s  memory MB  uplink MB
+─────────────────────────────────────────────────────────────────────────────────
+gateway  keras   resnet20@3ed6da86e141           1.2    9.1        618       0.06
+
+Latency from due to seen, ms
+tier     frames   p50   p90      p99    p99.9
+─────────────────────────────────────────────
+gateway  12,400  24.7  48.0  1,103.2  2,000.0
+Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
+
+Where that time goes: the median of each step, ms
+tier     source  transport  queue  inference  result
+────────────────────────────────────────────────────
+gateway     0.8        0.6    0.3        7.7    11.8
+"""
+EMPTY_TEXT: Final = """\
+ INVALID   run nobody
+  plan: 0 (limit 1); no fleet wrote a plan for run 'nobody'; look at --run
+
+Frames, from the schedule to Kafka
+scheduled  sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
+───────────────────────────────────────────────────────────────────────────────────
+        0   n/a        n/a      n/a      n/a                n/a         0         0
+Sent late by: p50 n/a, p99 n/a, max n/a. Copies in Kafka, counted once: 0.
+
+Results, in frames
+tier     results  missing  rejected  copies  reordered  accuracy %  results/s
+─────────────────────────────────────────────────────────────────────────────
+gateway        0        0         0       0          0         n/a        n/a
+
+What gave them, and its cost
+tier     engine  model  frames/batch  CPU s  memory MB  uplink MB
+─────────────────────────────────────────────────────────────────
+gateway  n/a     n/a             n/a    n/a        n/a       0.00
+
+Latency from due to seen, ms
+tier     frames  p50  p90  p99  p99.9
+─────────────────────────────────────
+gateway       0  n/a  n/a  n/a    n/a
+Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
+
+Where that time goes: the median of each step, ms
+tier     source  transport  queue  inference  result
+────────────────────────────────────────────────────
+gateway     n/a        n/a    n/a        n/a     n/a
+"""
+INVALID_TEXT: Final = """\
+ INVALID   run 20261121T154942Z-demo
+  missing in gateway: 120 (limit 0); most were last seen: confirmed, never bridged; the frames are in frames.parquet,
+  column fate
+  rejected by gateway: 1 (limit 0); see why: edgewise tail frames-rejected
+
+Frames, from the schedule to Kafka
+scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
+─────────────────────────────────────────────────────────────────────────────────────
+   12,403  12,400     12,400        0        0                  3    12,400         0
+Sent late by: p50 0.83 ms, p99 19.46 ms, max 1,043.29 ms. Copies in Kafka, counted once: 3.
+
+Results, in frames
+tier     results  missing  rejected  copies  reordered  accuracy %  results/s
+─────────────────────────────────────────────────────────────────────────────
+gateway   12,280      120         1       3          1       91.48    1,234.6
+
+What gave them, and its cost
+tier     engine  model                  frames/batch  CPU s  memory MB  uplink MB
+─────────────────────────────────────────────────────────────────────────────────
+gateway  keras   resnet20@3ed6da86e141           1.2    9.1        618       0.06
+
+Latency from due to seen, ms
+tier     frames   p50   p90  p99  p99.9
+───────────────────────────────────────
+gateway  12,400  24.7  48.0  n/a    n/a
+Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
+gateway: 1,200 results were timed by Kafka's append stamp (whole ms), as the ledger began after them.
+
+Where that time goes: the median of each step, ms
+tier     source  transport  queue  inference  result
+────────────────────────────────────────────────────
+gateway     0.8        0.6    0.3        7.7    11.8
+"""
+
+
+def printed(summary: Summary, *, width: int = 120) -> str:
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(report.rendered(summary))
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("summary", "text"),
+    [(FULL, FULL_TEXT), (EMPTY, EMPTY_TEXT), (INVALID, INVALID_TEXT)],
+    ids=["full", "empty", "invalid"],
+)
+def test_a_report_is_this_letter_by_letter(summary: Summary, text: str) -> None:
+    assert printed(summary) == text
+
+
+def headings(text: str) -> list[list[str]]:
+    lines = text.splitlines()
+    return [lines[place - 1].split() for place, line in enumerate(lines) if line.startswith("──")]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("summary", [FULL, EMPTY, INVALID], ids=["full", "empty", "invalid"])
+def test_nothing_is_cut_off(summary: Summary, width: int) -> None:
+    text = printed(summary, width=width)
+    assert "…" not in text
+    assert max(len(line) for line in text.splitlines()) <= width
+    for word in ("confirmed", "reordered", "results/s", "accuracy", "transport", "inference", "frames/batch", "p99.9"):
+        assert word in text
+
+
+def test_two_tiers_with_long_names_and_large_numbers_fit_too() -> None:
+    wide = GATEWAY.model_copy(update={"engine": "openvino", "model": f"{'resnet20-int8':<13}@0123456789ab"})
+    large = {"results": 12_345_678, "cpu_s": 12_345.6, "memory_bytes": 98_765_000_000, "uplink_bytes": 98_765_000_000}
+    text = printed(FULL.model_copy(update={"tiers": {"gateway": GATEWAY, "cluster": wide.model_copy(update=large)}}))
+    assert "…" not in text
+    for whole in ("resnet20-int8@0123456789ab", "openvino", "12,345,678", "12,345.6", "98,765", "98,765.00"):
+        assert whole in text
+
+
+def test_the_verdict_and_its_reasons_stand_before_any_number() -> None:
+    lines = printed(INVALID).splitlines()
+    assert lines[0] == " INVALID   run 20261121T154942Z-demo"
+    before = " ".join(lines[1 : lines.index("")])
+    assert before.index("missing in gateway: 120 (limit 0)") < before.index("rejected by gateway: 1 (limit 0)")
+
+
+def test_what_was_not_measured_is_not_a_zero() -> None:
+    text = printed(EMPTY)
+    row = next(line for line in text.splitlines() if line.startswith("gateway"))
+    assert row.split()[-2:] == ["n/a", "n/a"]
+    assert "0.0 " not in text
+    assert "n/a ms" not in text
+
+
+def test_a_measured_zero_is_not_n_a() -> None:
+    idle = GATEWAY.model_copy(update={"accuracy": 0.0, "throughput_hz": 0.0})
+    row = next(
+        line
+        for line in printed(FULL.model_copy(update={"tiers": {"gateway": idle}})).splitlines()
+        if line.startswith("gateway")
+    )
+    assert row.split()[-2:] == ["0.00", "0.0"]
+
+
+COUNTS: Final = {"scheduled", "sent", "confirmed", "unheard", "refused", "dropped", "at", "source", "in", "Kafka"} | {
+    *("rejected", "results", "missing", "copies", "reordered", "frames")
+}
+"""Words of headings that count frames, as the table's title says."""
+UNITS: Final = {"%", "s", "MB", "results/s", "frames/batch"}
+WORDS: Final = {"tier", "engine", "model"}
+
+
+def test_each_column_has_a_unit_where_it_needs_one() -> None:
+    lines = printed(FULL).splitlines()
+    for place, line in enumerate(lines):
+        if not line.startswith("──"):
+            continue
+        title, names = lines[place - 2], lines[place - 1].split("  ")
+        for name in filter(None, (name.strip() for name in names)):
+            counted = set(name.split()) <= COUNTS and "rames" in title
+            assert counted or title.endswith(", ms") or set(name.split()) & (UNITS | WORDS), f"{name!r} of {title!r}"
+
+
+def test_numbers_say_of_how_many_frames_they_are() -> None:
+    lines = printed(INVALID).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("Latency"))
+    assert lines[place + 1].split()[1] == "frames"
+    assert lines[place + 3].split()[1] == "12,400", "missing frames are part of the percentiles"
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "object": dict,
+    "array": list,
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "null": type(None),
+}
+KNOWN: Final = {
+    *("type", "title", "description", "default", "properties", "required", "additionalProperties"),
+    *("anyOf", "const", "enum", "items", "$defs", "$ref"),
+}
+
+
+def conforms(value: object, schema: Mapping[str, Any], *, whole: Mapping[str, Any]) -> bool:
+    """Say whether a value is what a JSON Schema wants: those of its words that ours uses, and no others."""
+    assert set(schema) <= KNOWN, f"the schema uses words that this test does not know: {set(schema) - KNOWN}"
+    if "$ref" in schema:
+        return conforms(value, whole["$defs"][schema["$ref"].removeprefix("#/$defs/")], whole=whole)
+    return (
+        ("type" not in schema or isinstance(value, KINDS[schema["type"]]))
+        and ("const" not in schema or value == schema["const"])
+        and ("enum" not in schema or value in schema["enum"])
+        and ("anyOf" not in schema or any(conforms(value, one, whole=whole) for one in schema["anyOf"]))
+        and (not isinstance(value, list) or all(conforms(one, schema["items"], whole=whole) for one in value))
+        and (not isinstance(value, dict) or members_conform(value, schema, whole=whole))
+    )
+
+
+def members_conform(value: Mapping[str, object], schema: Mapping[str, Any], *, whole: Mapping[str, Any]) -> bool:
+    known: Mapping[str, Any] = schema.get("properties", {})
+    others = schema.get("additionalProperties", True)
+    if not set(schema.get("required", ())) <= set(value) or (others is False and not set(value) <= set(known)):
+        return False
+    rest = others if isinstance(others, dict) else {}
+    return all(conforms(member, known.get(name, rest), whole=whole) for name, member in value.items())
+
+
+def of_json(summary: Summary, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    report.show(summary, as_json=True)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1, "one line, for programs"
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+@pytest.mark.parametrize("summary", [FULL, EMPTY, INVALID], ids=["full", "empty", "invalid"])
+def test_json_is_what_the_schema_says_and_comes_back_whole(
+    summary: Summary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema, found = Summary.model_json_schema(), of_json(summary, capsys)
+    assert conforms(found, schema, whole=schema)
+    assert Summary.model_validate(found) == summary
+
+
+def test_the_schema_refuses_what_is_no_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    schema, found = Summary.model_json_schema(), of_json(FULL, capsys)
+    wrongs: list[dict[str, object]] = [{"schema": 2}, {"verdict": "MAYBE"}, {"run": 7}, {"extra": 1}, {"frames": {}}]
+    wrongs += [{"reasons": [1]}, {"tiers": {"gateway": {}}}]
+    for wrong in wrongs:
+        assert not conforms({**found, **wrong}, schema, whole=schema), wrong
+    assert not conforms({name: found[name] for name in found if name != "run"}, schema, whole=schema)
+
+
+def test_json_has_the_keys_that_the_design_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    found = of_json(FULL, capsys)
+    assert next(iter(found)) == "schema"
+    assert {"schema", "run", "verdict", "reasons", "frames", "lateness_ms", "tiers", "paired"} <= set(found)
+    assert {"scheduled", "sent", "confirmed", "dropped_at_source", "bridged", "rejected"} <= set(found["frames"])
+    assert {
+        *("engine", "model", "results", "missing", "duplicates", "reordered", "rejected", "correct", "accuracy"),
+        *("throughput_hz", "latency_ms", "cpu_s", "memory_bytes", "uplink_bytes"),
+    } <= set(found["tiers"]["gateway"])
+    assert set(found["tiers"]["gateway"]["latency_ms"]) == {"p50", "p90", "p99", "p999"}
+
+
+# --- the folder ---------------------------------------------------------------------------------
+
+
+def test_a_summary_is_read_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(FULL.model_dump_json(indent=1))
+    assert report.read(tmp_path) == FULL
+
+
+def test_a_folder_without_a_summary_is_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        report.read(tmp_path)
+    assert str(caught.value) == f"{tmp_path} is no run folder: it has no summary.json; runs stand in runs/"
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"schema": 2}', "\x00"])
+def test_a_summary_that_is_none_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        report.read(tmp_path)
+    expected = f"{tmp_path / 'summary.json'} cannot be read as a summary; was it written by another version?"
+    assert str(caught.value) == expected

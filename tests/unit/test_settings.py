@@ -1,0 +1,155 @@
+"""Every setting is explained where it stands, says its unit, and is checked when it is built."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from brokers.bridge.run import BridgeSettings
+from compare.demo import DemoSettings
+from consumers.gateway.run import GatewaySettings
+from consumers.ledger.run import LedgerSettings
+from edgewise.account import Plan
+from edgewise.places import CHECKOUT
+from producers.fleet.run import FleetSettings
+
+SETTINGS: Final[list[type[BaseModel]]] = [
+    BridgeSettings,
+    GatewaySettings,
+    FleetSettings,
+    LedgerSettings,
+    DemoSettings,
+]
+PARTS: Final = ("edgewise", "models", "producers", "brokers", "consumers", "compare")
+UNITS: Final = ("_ns", "_s", "_ms", "_hz", "_bytes", "_mb")
+COUNTS: Final = {
+    *("attempts", "batch", "bridged", "bridged_copies", "cameras", "classes", "confirmed", "copies", "correct"),
+    *("dropped_at_source", "duplicates", "frames", "images", "missing", "parameters", "partitions", "refused"),
+    *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
+    *("late_readings", "receipt", "receipts"),
+}
+"""Numbers of things: the name is the unit."""
+PLACES: Final = {"number", "image", "partition", "offset", "port", "pid", "seed", "index"}
+"""Numbers that are names."""
+WITHOUT_UNIT: Final = {
+    *("accuracy", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
+    *("p50", "p90", "p99", "p999", "max", "found", "limit"),  # of a model whose own field has the unit
+    *("epochs", "peak_rate", "momentum", "weight_decay", "label_smoothing", "warm_up"),  # of training
+}
+"""Shares, classes, pixels and the like."""
+
+
+def fields(source: str) -> Iterator[tuple[str, str, ast.expr, bool]]:
+    """Give class, name, annotation of every annotated class field, and whether a docstring stands under it."""
+    for found in ast.walk(ast.parse(source)):
+        if not isinstance(found, ast.ClassDef):
+            continue
+        for place, statement in enumerate(found.body):
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                following = found.body[place + 1] if place + 1 < len(found.body) else None
+                explained = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+                yield found.name, statement.target.id, statement.annotation, explained
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_every_setting_is_explained_under_it(settings: type[BaseModel]) -> None:
+    explained = {name: there for _, name, _, there in fields(inspect.getsource(settings))}
+    assert set(explained) == set(settings.model_fields)
+    assert [name for name, there in explained.items() if not there] == []
+
+
+def test_a_setting_without_an_explanation_would_be_found() -> None:
+    source = 'class Settings:\n    one_s: float\n    """One."""\n    two_s: float\n'
+    assert [(name, there) for _, name, _, there in fields(source)] == [("one_s", True), ("two_s", False)]
+
+
+def is_number(annotation: ast.expr) -> bool:
+    """Say whether an annotation is int or float, or one of them or None."""
+    match annotation:
+        case ast.BinOp(left=left, right=right):
+            return is_number(left) or is_number(right)
+        case ast.Name(id=name):
+            return name in {"int", "float"}
+        case _:
+            return False
+
+
+def modules() -> Iterator[Path]:
+    for part in PARTS:
+        yield from sorted((CHECKOUT / part).rglob("*.py"))
+
+
+def test_numbers_say_their_unit_in_their_name() -> None:
+    unclear = [
+        f"{path.relative_to(CHECKOUT)}: {owner}.{name}"
+        for path in modules()
+        for owner, name, annotation, _ in fields(path.read_text())
+        if is_number(annotation) and not name.endswith(UNITS) and name.lstrip("_") not in COUNTS | PLACES | WITHOUT_UNIT
+    ]
+    assert unclear == []
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_settings_are_frozen_and_refuse_what_they_do_not_know(settings: type[BaseModel]) -> None:
+    assert settings.model_config.get("frozen")
+    assert settings.model_config.get("extra") == "forbid"
+
+
+ADDRESSES: Final = {"mqtt": "localhost:1883", "kafka": "localhost:9092"}
+GOOD: Final[dict[type[BaseModel], dict[str, Any]]] = {
+    BridgeSettings: ADDRESSES,
+    GatewaySettings: ADDRESSES,
+    FleetSettings: ADDRESSES | {"run": "one"},
+    LedgerSettings: {"kafka": "localhost:9092", "run": "one", "out": "runs"},
+    DemoSettings: {},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
+    built = settings(**GOOD[settings])
+    assert type(built).model_validate_json(built.model_dump_json()) == built
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        (BridgeSettings, {"window": 0}),
+        (BridgeSettings, {"window": 65_536}),
+        (BridgeSettings, {"partitions": 0}),
+        (GatewaySettings, {"source": "amqp"}),
+        (GatewaySettings, {"threads": -1}),
+        (GatewaySettings, {"batch_max": 0}),
+        (GatewaySettings, {"batch_wait_ms": -1}),
+        (FleetSettings, {"run": "with blanks"}),
+        (FleetSettings, {"run": ""}),
+        (FleetSettings, {"fleet": "Yard"}),
+        (FleetSettings, {"cameras": 0}),
+        (FleetSettings, {"rate_hz": 0}),
+        (FleetSettings, {"frames": 0}),
+        (FleetSettings, {"seed": -1}),
+        (FleetSettings, {"order": "sorted"}),
+        (FleetSettings, {"codec": "gif"}),
+        (FleetSettings, {"drop_after_s": 0}),
+        (FleetSettings, {"wait_s": 0}),
+        (LedgerSettings, {"tiers": ("cloud",)}),
+        (LedgerSettings, {"settle_s": 0}),
+        (DemoSettings, {"codec": "gif"}),
+        (DemoSettings, {"order": "sorted"}),
+        (DemoSettings, {"seed": -1}),
+        (DemoSettings, {"mqtt_broker": "other"}),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_its_name(settings: type[BaseModel], wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(**{**GOOD[settings], **wrong})
+    assert caught.value.errors()[0]["loc"][0] == next(iter(wrong))
+
+
+def test_the_orders_of_the_images_are_the_same_everywhere() -> None:
+    allowed = [get_args(one.model_fields["order"].annotation) for one in (DemoSettings, FleetSettings, Plan)]
+    assert allowed == [("stored", "shuffled")] * 3
