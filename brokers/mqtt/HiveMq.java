@@ -16,7 +16,7 @@ public class HiveMq {
         InternalConfigurations.PAYLOAD_PERSISTENCE_BUCKET_COUNT.set(4);
 
         // The client's receive maximum decides, not 50.
-        InternalConfigurations.MAX_INFLIGHT_WINDOW_SIZE_MESSAGES = 65535;
+        InternalConfigurations.MAX_INFLIGHT_WINDOW_SIZE_MESSAGES = 50;
 
         // How long a stop waits for work that may still come; what was confirmed is on disk before.
         InternalConfigurations.PERSISTENCE_SHUTDOWN_GRACE_PERIOD_MSEC.set(200);

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final, Protocol
 from uuid import uuid4
 
+import mqtt5
 import pytest
 
 from brokers.bridge.carry import Inbox
@@ -21,6 +22,7 @@ from tests.real import eventually
 
 WITHIN_S: Final = 30.0
 QUIET_S: Final = 0.5
+PONG: Final = mqtt5.PingRespPacket
 WIRES: Final = [b"a", b"b", b"c", b"d", b"e"]
 
 
@@ -139,7 +141,11 @@ class RealInbox(MqttInbox):
         super().__init__(address, subscription=subscription, clock=SystemClock(), say=self.said.append)
 
     def reconnect(self) -> None:
-        """See Session."""
+        """See Session; what was acknowledged before has reached the broker."""
+        connection = self._connection
+        if connection is not None:
+            connection.send(mqtt5.PingReqPacket().write())
+            eventually(lambda: [one for one in connection.receive() if isinstance(one, PONG)], within_s=WITHIN_S)
         self.drop()
 
     def await_subscription(self) -> None:
@@ -168,6 +174,10 @@ class MqttInboxContract(InboxContract):
     """Cases on a real broker, which may be stopped: the class has one of its own."""
 
     choice: ClassVar[Choice]
+    sent_ahead: ClassVar[int]
+    """Of five frames published to a reader that is there and finishes none: how many come."""
+    takeover: ClassVar[str | None]
+    """The error of a reader whose client id another has taken; None where the broker does not say why it hangs up."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -197,7 +207,10 @@ class MqttInboxContract(InboxContract):
         def filled(wires: Sequence[bytes], *, window: int = 1000) -> Session:
             inbox = connect(window=window)
             inbox.await_subscription()
-            publish(broker, *wires)
+            inbox.reconnect()
+            publish(
+                broker, *wires
+            )  # to a session that is away: not every broker sends the second before the first's end
             return inbox
 
         return filled
@@ -217,7 +230,21 @@ class MqttInboxContract(InboxContract):
         inbox.await_subscription()
         large = [bytes([number]) * FRAME_MAX_BYTES for number in range(5)]
         publish(broker, *large)
-        assert wires(took(inbox, 5)) == large
+        found: list[bytes] = []
+        while len(found) < len(large):
+            taken = took(inbox, 1)
+            inbox.finish(receipts(taken))
+            found += wires(taken)
+        assert found == large
+
+    def test_how_many_frames_come_before_the_first_is_finished(self, broker: Broker, connect: Connect) -> None:
+        inbox = connect()
+        inbox.await_subscription()
+        publish(broker, *WIRES)
+        taken = took(inbox, self.sent_ahead)
+        assert len([*taken, *inbox.take(limit=9, wait_s=QUIET_S)]) == self.sent_ahead
+        inbox.finish(receipts(taken))
+        assert wires([*taken, *took(inbox, 5 - self.sent_ahead)]) == WIRES
 
     def test_a_session_keeps_what_comes_while_its_reader_is_away(self, broker: Broker, connect: Connect) -> None:
         inbox = connect(client_id="away")
@@ -242,9 +269,16 @@ class MqttInboxContract(InboxContract):
         inbox.await_subscription()
         publish(broker, *WIRES)
         inbox.unsubscribe()
-        taken = took(inbox, 5)
-        inbox.finish(receipts(taken))
-        eventually(lambda: inbox.take(limit=9, wait_s=0.1) or inbox.unsubscribed, within_s=WITHIN_S)
+        found: list[bytes] = []
+
+        def drained() -> bool:
+            taken = inbox.take(limit=9, wait_s=0.1)
+            inbox.finish(receipts(taken))
+            found.extend(wires(taken))
+            return len(found) == 5 and inbox.unsubscribed
+
+        eventually(drained, within_s=WITHIN_S)
+        assert found == WIRES
         publish(broker, b"late", reason=16)
         assert not inbox.take(limit=9, wait_s=QUIET_S)
 
@@ -281,7 +315,7 @@ class MqttInboxContract(InboxContract):
             for share, inbox in zip(shares, pair, strict=True):
                 taken = inbox.take(limit=1000, wait_s=0.05)
                 inbox.finish(receipts(taken))
-                share += wires(taken)
+                share.extend(wires(taken))
             return len(shares[0]) + len(shares[1]) >= 200
 
         eventually(all_came, within_s=WITHIN_S)
@@ -292,29 +326,33 @@ class MqttInboxContract(InboxContract):
         first = connect(client_id="twin")
         first.await_subscription()
         connect(client_id="twin").await_subscription()
+        if self.takeover is None:
+            eventually(lambda: first.take(limit=1, wait_s=0.1) or first.said, within_s=WITHIN_S)
+            assert first.said == ["MQTT connection lost (the broker hung up); connecting again"]
+            return
         with pytest.raises(ConfigError) as caught:
             eventually(lambda: first.take(limit=1, wait_s=0.1), within_s=WITHIN_S)
-        assert str(caught.value) == (
-            "another client with this client id took over the MQTT session; give each its own --client-id, "
-            "and bridges that work together --share"
-        )
-        assert broker.pid is not None
+        assert str(caught.value) == self.takeover
 
     def test_a_reader_goes_on_when_the_broker_is_stopped_and_started(self, broker: Broker, connect: Connect) -> None:
         inbox = connect()
         inbox.await_subscription()
+        inbox.reconnect()
         publish(broker, *WIRES)
         taken = took(inbox, 5)
         inbox.finish(receipts(taken[:2]))
-        inbox.take(limit=9, wait_s=QUIET_S)  # the acknowledgements are on their way
+        inbox.reconnect()
+        taken = took(inbox, 3)
         broker.stop()
         assert not inbox.take(limit=9, wait_s=0.3)
-        inbox.finish(receipts(taken[2:]))  # too late: that connection is gone
+        inbox.finish(receipts(taken))  # too late: that connection is gone
         broker.start()
         found = took(inbox, 3)
         assert wires(found) == [b"c", b"d", b"e"]
-        assert inbox.reconnects == 1
-        assert [text.partition(" (")[0] for text in inbox.said] == ["MQTT connection lost", "MQTT connection is back"]
+        assert [text.partition(" (")[0] for text in inbox.said[-2:]] == [
+            "MQTT connection lost",
+            "MQTT connection is back",
+        ]
         publish(broker, b"new")
         inbox.finish(receipts(found))
         assert wires(took(inbox, 1)) == [b"new"]
@@ -323,11 +361,18 @@ class MqttInboxContract(InboxContract):
 @pytest.mark.brokers
 class TestMosquittoInbox(MqttInboxContract):
     choice = "mosquitto"
+    sent_ahead = 5
+    takeover = None  # 2.0.11; two readers of one name take turns for ever
 
 
 @pytest.mark.brokers
 class TestHiveMqInbox(MqttInboxContract):
     choice = "hivemq"
+    sent_ahead = 1  # the rest only when that one is finished, or at the next connection
+    takeover = (
+        "another client with this client id took over the MQTT session; give each its own --client-id, "
+        "and bridges that work together --share"
+    )
 
 
 def test_a_broker_that_is_not_there_is_named_with_the_command_that_helps() -> None:
