@@ -13,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from brokers.up import up
 from compare import report, runfolder
-from edgewise import account, dataset, kafka, processes, show, topics
+from consumers.ledger.run import write
+from edgewise import dataset, kafka, processes, show, topics
 from edgewise.account import Closing
 from edgewise.clock import Clock, Deadline, SystemClock
+from edgewise.entries import of_run
 from edgewise.errors import ConfigError, InvalidRunError
 from edgewise.kafka import Client
 from edgewise.messages import Codec
@@ -27,7 +29,6 @@ from models import card
 from models.engine import model_file
 
 LOOK_AGAIN_S: Final = 0.1
-CLOSINGS_WITHIN_S: Final = 10.0
 BARS: Final = ("frames in Kafka", "gateway results")
 
 
@@ -74,10 +75,9 @@ def run(settings: DemoSettings) -> int:
             summary = parts.run()
         finally:
             parts.stop()
-        summary = with_costs(
-            summary, closings(kafka_address, run=folder.name, client=settings.kafka_client, clock=clock)
-        )
-    (folder / "summary.json").write_text(summary.model_dump_json(indent=1) + "\n")
+        entries = of_run(kafka_address, folder.name, client=settings.kafka_client, clock=clock)
+        summary = with_costs(summary, [entry for entry in entries if isinstance(entry, Closing)])
+    write(summary, folder)
     facts = {"model": model.identity, "model_accuracy": model.accuracy, "dataset_sha256": dataset.SPLITS["test"].sha256}
     runfolder.write_manifest(folder, scenario=settings.model_dump(mode="json") | facts, parts=parts.commands)
     report.show(summary)
@@ -164,23 +164,6 @@ class _Parts:
             child.send(signal.SIGTERM)
         for child in self._children:
             child.stop(within_s=deadline.left_s())
-
-
-def closings(address: str, *, run: str, client: Client, clock: Clock) -> Sequence[Closing]:
-    """Read the closing accounts of a run."""
-    consumer = kafka.consumer(address, topics=[topics.RUNS], client=client)
-    found: dict[str, Closing] = {}
-    deadline = Deadline(clock, within_s=CLOSINGS_WITHIN_S)
-    try:
-        # Quiet for a moment means that all there is was read; a first empty look means nothing yet.
-        while not deadline.passed() and ((records := consumer.take(limit=1000, wait_s=0.5)) or not found):
-            for record in records:
-                entry = account.decode(record.value)
-                if isinstance(entry, Closing) and entry.run == run:
-                    found[account.key(entry)] = entry
-    finally:
-        consumer.close()
-    return list(found.values())
 
 
 def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:

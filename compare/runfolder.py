@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from typing import Any, Final
 import psutil
 
 from edgewise import __version__
-from edgewise.clock import SECOND_NS, Clock
+from edgewise.clock import Clock, utc_name
 from edgewise.errors import MissingError
 from edgewise.places import CHECKOUT
 
@@ -30,8 +29,7 @@ def make(runs: Path, scenario: str, *, clock: Clock) -> Path:
     Raises:
         MissingError: the disk does not take it, or has too little left for a run.
     """
-    name = datetime.fromtimestamp(clock.now_ns() / SECOND_NS, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = runs / f"{name}-{scenario}"
+    folder = runs / f"{utc_name(clock.now_ns())}-{scenario}"
     try:
         (folder / "logs").mkdir(parents=True)
         free_bytes = shutil.disk_usage(folder).free

@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from edgewise import addresses, options, show
+from edgewise.clock import SystemClock, utc_name
 from edgewise.errors import ConfigError, EdgewiseError
 from edgewise.kafka import Client
 from edgewise.options import Format, Topic
@@ -46,7 +47,7 @@ def up(
 def camera(
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
-    run: Annotated[str, typer.Option(help="Name of the run.")] = "camera",
+    run: options.NewRun = None,
     rate_hz: options.RateHz = 10.0,
     frames: options.Frames = 100,
     codec: options.Codec = "raw",
@@ -65,7 +66,7 @@ def fleet(
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
-    run: Annotated[str, typer.Option(help="Name of the run.")] = "fleet",
+    run: options.NewRun = None,
     name: Annotated[str, typer.Option(help="Its cameras are NAME-0, NAME-1, ...")] = "camera",
     cameras: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     rate_hz: options.RateHz = 10.0,
@@ -91,7 +92,7 @@ def fleet(
         mqtt=addresses.mqtt_address(mqtt),
         kafka=addresses.kafka_address(kafka),
         kafka_client=kafka_client,
-        run=run,
+        run=run or f"{utc_name(SystemClock().now_ns())}-{name}",
         fleet=name,
         cameras=cameras,
         rate_hz=rate_hz,
@@ -237,7 +238,6 @@ def tail(
 
     Example: edgewise tail results --limit 10
     """
-    from edgewise.clock import SystemClock
     from edgewise.tail import line
     from edgewise.tail import tail as read
 

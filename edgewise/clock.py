@@ -1,6 +1,7 @@
 """The only place that asks what time it is."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 SECOND_NS = 1_000_000_000
@@ -58,6 +59,11 @@ class ManualClock:
     def advance(self, *, by_ns: int) -> None:
         """Let time pass."""
         self._ns += by_ns
+
+
+def utc_name(moment_ns: int) -> str:
+    """Write a moment so that names made of it sort by time: 20261121T162332Z."""
+    return datetime.fromtimestamp(moment_ns / SECOND_NS, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 class Deadline:

@@ -50,6 +50,9 @@ Partitions = Annotated[
     int, typer.Option("--partitions", min=1, help="Of frames and results, if they are not there yet.")
 ]
 Run = Annotated[str, typer.Option("--run", help="Name of the run that the closing account belongs to.")]
+NewRun = Annotated[
+    str | None, typer.Option("--run", help="Name of the run; each needs its own.", show_default="from the time")
+]
 ClientId = Annotated[
     str, typer.Option("--client-id", help="MQTT client id; the frames queued in its session belong to it.")
 ]

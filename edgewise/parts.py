@@ -23,10 +23,14 @@ def say(text: str) -> None:
 
 
 class Stop:
-    """Whether somebody asked to stop: Ctrl-C or SIGTERM, from now on."""
+    """Whether somebody asked to stop: Ctrl-C or SIGTERM, from now on.
+
+    A part that is still setting up holds nothing and ends at once; from ``holding`` on
+    it is only asked, and finishes what it holds.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.holding = False
         self.exit_code = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._ask)
@@ -34,6 +38,8 @@ class Stop:
     def _ask(self, number: int, _: object) -> None:
         self.asked = True
         self.exit_code = 130 if number == signal.SIGINT else 0
+        if not self.holding:
+            sys.exit(self.exit_code)
 
 
 class Progress:

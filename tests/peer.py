@@ -40,9 +40,9 @@ class Peer:
     def _subscribed(self, _client: Client, _data: object, mid: int, _reasons: list[ReasonCode], _more: object) -> None:
         self._listening.add(mid)
 
-    def publish(self, topic: str, *payloads: bytes) -> list[int]:
+    def publish(self, topic: str, *payloads: bytes, retain: bool = False) -> list[int]:
         """Publish in order; give the broker's reasons: 0, or 16 if nobody is subscribed."""
-        mids = [self._client.publish(topic, payload, qos=1).mid for payload in payloads]
+        mids = [self._client.publish(topic, payload, qos=1, retain=retain).mid for payload in payloads]
         eventually(lambda: all(mid in self._reasons for mid in mids), within_s=WITHIN_S)
         return [self._reasons[mid] for mid in mids]
 

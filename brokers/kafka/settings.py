@@ -83,8 +83,8 @@ def command(runtime: java.Java, *, lib: Path, flags: tuple[str, ...]) -> list[st
         f"-Xmx{HEAP_MB}m",
         "-XX:+UseG1GC",
         "-XX:MaxGCPauseMillis=20",
-        # The quick compiler alone. Measured on two cores: start 4 s instead of 8 s, and half the CPU per record in the
-        # first 60,000, because the slow one compiles for minutes on the cores that are being measured.
+        # The quick compiler alone. Measured on two busy cores: start 4 s instead of 8 s, and half the CPU per record
+        # over the first 60,000, because the thorough one compiles on the very cores that are being measured.
         "-XX:TieredStopAtLevel=1",
         "-Djava.awt.headless=true",
         f"-Dlog4j2.configurationFile={LOGGING.as_uri()}",

@@ -169,5 +169,6 @@ def run(settings: GatewaySettings) -> tuple[dict[str, Any], int]:
     stop = Stop()
     say("gateway: loading the model ...")
     gateway = Gateway(settings, clock=SystemClock())
+    stop.holding = True
     say(f"gateway: classifying from {settings.source}, results to {settings.kafka}")
     return gateway.run(done=lambda: stop.asked), stop.exit_code

@@ -81,6 +81,7 @@ def run(settings: LedgerSettings) -> tuple[Summary, int]:
     """Account for a run; write the files; give the summary and the exit code: 4 if it is INVALID."""
     stop = Stop()
     _writable(settings.out)
+    stop.holding = True
     collected = collect(settings, clock=SystemClock(), done=lambda: stop.asked)
     split = next((plan.split for plan in collected.plans.values()), "test")
     frames = table.make(collected, tiers=settings.tiers, truth=dataset.load(split, say=say).labels)

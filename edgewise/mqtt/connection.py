@@ -15,6 +15,10 @@ KEEP_ALIVE_S: Final = 30
 CONNECT_S: Final = 5.0
 READ_BYTES: Final = 1 << 18
 HINT: Final = "start it with: edgewise up"
+TAKEN_OVER: Final = (
+    "another client with this client id took over the MQTT session; give each its own --client-id, "
+    "and bridges that work together --share"
+)
 
 
 class LostError(Exception):
@@ -175,8 +179,5 @@ class Connection:
 
 def _explain(goodbye: mqtt5.DisconnectPacket) -> None:
     if goodbye.reason_code is mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
-        raise ConfigError(
-            "another client with this client id took over the MQTT session; give each its own --client-id, "
-            "and bridges that work together --share"
-        )
+        raise ConfigError(TAKEN_OVER)
     raise LostError(f"the broker says {goodbye.reason_code.name.lower().replace('_', ' ')}")

@@ -9,9 +9,9 @@ from typing import Final
 import mqtt5
 
 from edgewise.arrival import Arrival
-from edgewise.clock import MILLISECOND_NS, Clock
-from edgewise.errors import UnreachableError
-from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, LostError
+from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock
+from edgewise.errors import ConfigError, UnreachableError
+from edgewise.mqtt.connection import KEEP_ALIVE_S, TAKEN_OVER, Connection, LostError
 from edgewise.mqtt.presence import last_will, part_status, status
 from edgewise.prefix import Prefix
 
@@ -19,6 +19,9 @@ ALL_FRAMES: Final = "cameras/+/frames"
 SESSION_S: Final = 24 * 3600
 """How long the broker keeps frames for a reader that is away."""
 RETRY_NS: Final = 200 * MILLISECOND_NS
+THROWN_OUT_WITHIN_NS: Final = 2 * SECOND_NS
+THROWN_OUT_MAX: Final = 5
+"""Connections in a row that were lost that soon: two clients take the session from one another."""
 REFUSED: Final = 0x80
 """Reason codes from here on mean no."""
 
@@ -56,7 +59,8 @@ class MqttInbox:
         self._under_way: Prefix[int] = Prefix()
         self._connection: Connection | None = None
         self._retry_ns = 0
-        self.reconnects = 0
+        self.reconnects = self._thrown_out = 0
+        self._since_ns = clock.ticks_ns()
         self.unsubscribed = False
         """No more frames will be queued for this session; those that are still come."""
         self._connection = self._connected()
@@ -72,6 +76,7 @@ class MqttInbox:
             will=last_will(self._status),
         )
         connection = Connection(self._address, hello=hello, clock=self._clock)
+        self._since_ns = self._clock.ticks_ns()
         # Always, not only in a new session: a broker that lost its memory says nothing.
         once = mqtt5.TopicFilter(mine.pattern, max_qos=mqtt5.QoS.AT_LEAST_ONCE)
         connection.send(mqtt5.SubscribePacket(1, [once]).write())
@@ -128,6 +133,13 @@ class MqttInbox:
         return len(self._under_way)
 
     def _lost(self, error: LostError) -> None:
+        # mosquitto 2.0.11, for one, does not say that another client took the session over: it hangs up.
+        soon = self._clock.ticks_ns() - self._since_ns < THROWN_OUT_WITHIN_NS
+        self._thrown_out = self._thrown_out + 1 if soon else 0
+        if self._thrown_out == THROWN_OUT_MAX:
+            raise ConfigError(
+                f"the MQTT broker hung up {THROWN_OUT_MAX} times as soon as we had connected: {TAKEN_OVER}"
+            )
         self._say(f"MQTT connection lost ({error}); connecting again")
         self.drop()
 

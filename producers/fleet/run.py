@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from edgewise import __version__, account, codecs, dataset, kafka, topics
 from edgewise.account import Plan
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock, SystemClock
+from edgewise.entries import of_run
+from edgewise.errors import ConfigError
 from edgewise.kafka import Client
 from edgewise.messages import Codec
 from edgewise.mqtt.outbox import MqttOutbox
@@ -75,6 +77,7 @@ class Fleet:
         self._split = dataset.load(settings.split, say=say)
         self._encoded: dict[int, bytes] = {}
         topics.ensure(settings.kafka, partitions=settings.partitions)
+        self._refuse_taken_name()
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
         await_parts(settings.mqtt, parts=settings.wait_for, clock=clock, within_s=settings.wait_s)
         outboxes = [
@@ -88,6 +91,13 @@ class Fleet:
             Camera(self.plan, index, outbox=outbox, payload=self._payload, size=size, clock=clock)
             for index, outbox in enumerate(outboxes)
         ]
+
+    def _refuse_taken_name(self) -> None:
+        """Refuse a run that this fleet was part of before: its old results would be taken for the new ones."""
+        settings = self._settings
+        entries = of_run(settings.kafka, settings.run, client=settings.kafka_client, clock=self._clock)
+        if any(isinstance(entry, Plan) and entry.fleet == settings.fleet for entry in entries):
+            raise ConfigError(f"--run {settings.run!r} has had a fleet {settings.fleet!r} before; choose another --run")
 
     def _planned(self) -> Plan:
         settings = self._settings
@@ -147,7 +157,11 @@ def lateness(late_ms: NDArray[np.float64]) -> dict[str, float | None]:
 def run(settings: FleetSettings) -> tuple[dict[str, Any], int]:
     """Run a fleet to the end of its schedule, or until Ctrl-C; give its account and exit code."""
     stop = Stop()
+    say(
+        f"fleet: run {settings.run}; account for it with: edgewise ledger --run {settings.run} --out runs/{settings.run}"
+    )
     fleet = Fleet(settings, clock=SystemClock())
+    stop.holding = True
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:
         task = progress.add_task(f"{settings.fleet}: frames", total=settings.cameras * settings.frames)

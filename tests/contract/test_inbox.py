@@ -148,6 +148,19 @@ class RealInbox(MqttInbox):
             eventually(lambda: [one for one in connection.receive() if isinstance(one, PONG)], within_s=WITHIN_S)
         self.drop()
 
+    def go_away(self) -> None:
+        """Lose the connection, and return when the broker has noticed."""
+        address, status = self._to
+        with peer(address) as listener:
+            listener.listen(status)
+            self.reconnect()
+            eventually(lambda: listener.payloads()[-1:] == [b"offline"], within_s=WITHIN_S)
+
+    def end(self) -> None:
+        """Have the broker forget the session, wherever the test left it."""
+        eventually(lambda: self._connection or self.take(limit=1, wait_s=0.1), within_s=WITHIN_S)
+        self.close(end_session=True)
+
     def await_subscription(self) -> None:
         """Return when the broker has subscribed it; no frame may be waiting."""
         address, status = self._to
@@ -200,17 +213,16 @@ class MqttInboxContract(InboxContract):
 
         yield connected
         for inbox in made:
-            inbox.close(end_session=True)
+            inbox.end()
 
     @pytest.fixture
     def fill(self, broker: Broker, connect: Connect) -> Fill:
         def filled(wires: Sequence[bytes], *, window: int = 1000) -> Session:
             inbox = connect(window=window)
             inbox.await_subscription()
-            inbox.reconnect()
-            publish(
-                broker, *wires
-            )  # to a session that is away: not every broker sends the second before the first's end
+            inbox.go_away()
+            # Not every broker sends a second frame to a reader that has not finished the first.
+            publish(broker, *wires)
             return inbox
 
         return filled
@@ -320,9 +332,8 @@ class MqttInboxContract(InboxContract):
 
         eventually(all_came, within_s=WITHIN_S)
         assert sorted(shares[0] + shares[1]) == sorted(many)
-        assert all(shares)
 
-    def test_a_second_reader_of_the_same_name_is_told_to_the_first(self, broker: Broker, connect: Connect) -> None:
+    def test_a_second_reader_of_the_same_name_is_told_to_the_first(self, connect: Connect) -> None:
         first = connect(client_id="twin")
         first.await_subscription()
         connect(client_id="twin").await_subscription()
@@ -337,7 +348,7 @@ class MqttInboxContract(InboxContract):
     def test_a_reader_goes_on_when_the_broker_is_stopped_and_started(self, broker: Broker, connect: Connect) -> None:
         inbox = connect()
         inbox.await_subscription()
-        inbox.reconnect()
+        inbox.go_away()
         publish(broker, *WIRES)
         taken = took(inbox, 5)
         inbox.finish(receipts(taken[:2]))

@@ -1,0 +1,248 @@
+"""What a camera may rely on: each frame is confirmed, unheard or refused, and nothing in flight is forgotten."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar, Final
+from uuid import uuid4
+
+import pytest
+
+from brokers.broker import Broker
+from brokers.mqtt.embedded import Choice, mqtt
+from edgewise import addresses
+from edgewise.clock import MILLISECOND_NS, SECOND_NS, ManualClock, SystemClock
+from edgewise.errors import UnreachableError
+from edgewise.messages import FRAME_MAX_BYTES
+from edgewise.mqtt.outbox import Answer, MqttOutbox
+from edgewise.mqtt.presence import await_parts
+from tests.peer import Peer, peer
+from tests.real import eventually
+
+pytestmark = pytest.mark.brokers
+
+WITHIN_S: Final = 30.0
+Make = Callable[..., MqttOutbox]
+
+
+class RealOutbox(MqttOutbox):
+    """Ours, with the test's hand on the plug."""
+
+    def cut(self) -> None:
+        """Lose the connection as a crash would."""
+        self._lost()
+
+
+def answers(outbox: MqttOutbox, count: int) -> dict[int, Answer]:
+    """Wait for so many answers, and show that no frame is answered twice."""
+    found: list[tuple[int, Answer]] = []
+
+    def enough() -> bool:
+        found.extend(outbox.receive())
+        return len(found) >= count
+
+    eventually(enough, within_s=WITHIN_S)
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+@contextmanager
+def listening(address: str, camera: str) -> Iterator[Peer]:
+    """Give a peer that is subscribed to a camera's frames."""
+    with peer(address) as reader:
+        reader.listen(f"cameras/{camera}/frames")
+        yield reader
+
+
+class OutboxContract:
+    """Cases on a real broker, which may be stopped: the class has one of its own."""
+
+    choice: ClassVar[Choice]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def broker(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+        broker = mqtt(tmp_path_factory.mktemp(f"outbox-{cls.choice}"), choice=cls.choice)
+        broker.start()
+        yield broker
+        broker.stop()
+
+    @pytest.fixture
+    def camera(self) -> str:
+        return f"cam-{uuid4().hex[:8]}"
+
+    @pytest.fixture
+    def make(self, broker: Broker, camera: str) -> Iterator[Callable[..., RealOutbox]]:
+        """Give a maker of this camera's outboxes."""
+        made: list[RealOutbox] = []
+
+        def one(*, window: int = 20) -> RealOutbox:
+            made.append(RealOutbox(broker.address, camera=camera, window=window, clock=SystemClock()))
+            return made[-1]
+
+        yield one
+        for outbox in made:
+            outbox.close()
+
+    def test_frames_that_have_a_reader_are_confirmed_and_arrive_in_order(
+        self, broker: Broker, camera: str, make: Make
+    ) -> None:
+        with listening(broker.address, camera) as reader:
+            outbox = make()
+            for number in range(10):
+                outbox.send(number, b"%d" % number)
+            assert answers(outbox, 10) == dict.fromkeys(range(10), Answer.CONFIRMED)
+            eventually(lambda: len(reader.heard) == 10, within_s=WITHIN_S)
+            assert reader.heard == [(f"cameras/{camera}/frames", b"%d" % number) for number in range(10)]
+        assert outbox.in_flight() == 0
+
+    def test_frames_without_a_reader_are_unheard_and_not_confirmed(self, make: Make) -> None:
+        outbox = make()
+        for number in range(5):
+            outbox.send(number, b"x")
+        assert answers(outbox, 5) == dict.fromkeys(range(5), Answer.UNHEARD)
+
+    def test_a_frame_of_the_largest_size_passes(self, broker: Broker, camera: str, make: Make) -> None:
+        with listening(broker.address, camera) as reader:
+            outbox = make()
+            frame = uuid4().bytes * (FRAME_MAX_BYTES // 16)
+            for number in range(5):
+                outbox.send(number, frame)
+            assert answers(outbox, 5) == dict.fromkeys(range(5), Answer.CONFIRMED)
+            eventually(lambda: reader.payloads() == [frame] * 5, within_s=WITHIN_S)
+
+    def test_the_window_closes_when_it_is_full_and_opens_with_each_answer(self, camera: str, make: Make) -> None:
+        outbox = make(window=3)
+        for number in range(3):
+            assert outbox.free(), camera
+            outbox.send(number, b"x")
+        assert (outbox.free(), outbox.in_flight()) == (False, 3)
+        answers(outbox, 3)
+        assert (outbox.free(), outbox.in_flight()) == (True, 0)
+
+    def test_many_frames_pass_through_a_small_window(self, broker: Broker, camera: str, make: Make) -> None:
+        with listening(broker.address, camera) as reader:
+            outbox = make(window=4)
+            found: dict[int, Answer] = {}
+            for number in range(1000):
+                while not outbox.free():
+                    found |= answers(outbox, 1)
+                outbox.send(number, b"%d" % number)
+            found |= answers(outbox, 1000 - len(found))
+            assert found == dict.fromkeys(range(1000), Answer.CONFIRMED)
+            eventually(lambda: len(reader.heard) == 1000, within_s=WITHIN_S)
+            assert reader.payloads() == [b"%d" % number for number in range(1000)]
+
+    def test_what_was_in_flight_when_the_connection_broke_is_sent_again(
+        self, broker: Broker, camera: str, make: Callable[..., RealOutbox]
+    ) -> None:
+        with listening(broker.address, camera) as reader:
+            outbox = make()
+            for number in range(5):
+                outbox.send(number, b"%d" % number)
+            outbox.cut()
+            assert (outbox.free(), outbox.in_flight(), outbox.fileno()) == (False, 5, -1)
+            assert answers(outbox, 5) == dict.fromkeys(range(5), Answer.CONFIRMED)
+            eventually(lambda: set(reader.payloads()) == {b"0", b"1", b"2", b"3", b"4"}, within_s=WITHIN_S)
+
+    def test_what_was_in_flight_when_the_broker_stopped_is_sent_again_when_it_is_back(
+        self, broker: Broker, camera: str, make: Make
+    ) -> None:
+        outbox = make()
+        broker.stop()
+        for number in range(3):
+            outbox.send(number, b"%d" % number)
+        assert not outbox.receive()
+        assert outbox.in_flight() == 3
+        broker.start()
+        with listening(broker.address, camera):
+            assert set(answers(outbox, 3)) == {0, 1, 2}
+            outbox.send(3, b"3")
+            assert answers(outbox, 1) == {3: Answer.CONFIRMED}
+
+    def test_a_camera_says_online_when_it_is_there_and_offline_when_it_leaves(
+        self, broker: Broker, camera: str, make: Make
+    ) -> None:
+        outbox = make()
+        with peer(broker.address) as listener:
+            listener.listen(f"cameras/{camera}/status")
+            eventually(lambda: listener.payloads() == [b"online"], within_s=WITHIN_S)
+            outbox.close()
+            eventually(lambda: listener.payloads() == [b"online", b"offline"], within_s=WITHIN_S)
+
+    def test_the_last_will_says_offline_for_a_camera_that_was_cut_off(
+        self, broker: Broker, camera: str, make: Callable[..., RealOutbox]
+    ) -> None:
+        outbox = make()
+        with peer(broker.address) as listener:
+            listener.listen(f"cameras/{camera}/status")
+            eventually(lambda: listener.payloads() == [b"online"], within_s=WITHIN_S)
+            outbox.cut()
+            eventually(lambda: listener.payloads() == [b"online", b"offline"], within_s=WITHIN_S)
+        with peer(broker.address) as late:
+            late.listen(f"cameras/{camera}/status")
+            eventually(lambda: late.payloads() == [b"offline"], within_s=WITHIN_S)
+
+    def test_a_fleet_waits_until_each_part_has_reported(self, broker: Broker) -> None:
+        with peer(broker.address) as part:
+            part.publish("parts/bridge/b-1/status", b"offline", retain=True)
+            with pytest.raises(UnreachableError) as caught:
+                await_parts(broker.address, parts=["bridge"], clock=SystemClock(), within_s=0.3)
+            assert str(caught.value).startswith(f"a bridge does not answer at {broker.address}; frames would have no ")
+            part.publish("parts/bridge/b-1/status", b"online", retain=True)
+            await_parts(broker.address, parts=["bridge"], clock=SystemClock(), within_s=WITHIN_S)
+            part.publish("parts/bridge/b-1/status", b"", retain=True)
+
+
+class TestMosquittoOutbox(OutboxContract):
+    choice = "mosquitto"
+
+
+class TestHiveMqOutbox(OutboxContract):
+    choice = "hivemq"
+
+
+def test_a_broker_that_is_not_there_is_named_with_the_command_that_helps() -> None:
+    nowhere = f"127.0.0.1:{addresses.free_port()}"
+    with pytest.raises(UnreachableError) as caught:
+        MqttOutbox(nowhere, camera="cam-1", window=1, clock=SystemClock())
+    assert str(caught.value) == f"MQTT broker does not answer at {nowhere}; start it with: edgewise up"
+
+
+def test_a_lost_camera_tries_again_five_times_a_second_and_not_more_often(mqtt: Broker) -> None:
+    clock = ManualClock(start_ns=SECOND_NS)
+    outbox = RealOutbox(mqtt.address, camera="patient", window=1, clock=clock)
+    outbox.cut()
+    outbox.receive()
+    assert outbox.fileno() >= 0
+    outbox.cut()
+    outbox.receive()
+    assert outbox.fileno() == -1
+    clock.advance(by_ns=200 * MILLISECOND_NS)
+    outbox.receive()
+    assert outbox.fileno() >= 0
+    outbox.close()
+
+
+def test_a_camera_pings_a_broker_that_has_nothing_to_say(mqtt: Broker) -> None:
+    clock = ManualClock(start_ns=SECOND_NS)
+    outbox = RealOutbox(mqtt.address, camera="quiet", window=1, clock=clock)
+    connection = outbox.connection
+    assert connection is not None
+    for _ in range(6):  # 96 seconds, of which each 45 without a word would be too many
+        clock.advance(by_ns=16 * SECOND_NS)
+        outbox.receive()
+        connection.wait(wait_s=WITHIN_S)  # for the answer to the ping
+        outbox.receive()
+    assert outbox.connection is connection
+    outbox.close()
+
+
+def test_a_camera_gives_up_on_a_broker_that_is_silent(mqtt: Broker) -> None:
+    clock = ManualClock(start_ns=SECOND_NS)
+    outbox = RealOutbox(mqtt.address, camera="silent", window=1, clock=clock)
+    connection = outbox.connection
+    clock.advance(by_ns=46 * SECOND_NS)
+    outbox.receive()
+    outbox.receive()
+    assert outbox.connection is not connection
+    outbox.close()
