@@ -26,13 +26,17 @@ class Outbox(Protocol):
     def store(self, frames: Sequence[Arrival]) -> None:
         """Start to store the frames."""
 
-    def stored(self) -> Sequence[int]:
-        """Give the receipts of what is safe since the last call."""
+    def stored(self, *, wait_s: float) -> Sequence[int]:
+        """Give the receipts of what is safe since the last call; wait at most so long for the first."""
 
 
 def carry(inbox: Inbox, outbox: Outbox, *, limit: int, wait_s: float) -> int:
-    """Move what there is, without waiting batch by batch; give how many frames were finished."""
-    outbox.store(inbox.take(limit=limit, wait_s=wait_s))
-    receipts = outbox.stored()  # 1. Kafka has them ...
+    """Move what there is, without waiting batch by batch; give how many frames were finished.
+
+    With a limit of 0 nothing is taken: Kafka owes as many answers as may be under way.
+    """
+    if limit:
+        outbox.store(inbox.take(limit=limit, wait_s=wait_s))
+    receipts = outbox.stored(wait_s=0 if limit else wait_s)  # 1. Kafka has them ...
     inbox.finish(receipts)  # 2. ... so MQTT may forget them.
     return len(receipts)

@@ -32,8 +32,8 @@ class KafkaOutbox:
                 self._producer.send(FRAMES, key=frame.camera, value=frame.wire, receipt=frame.receipt, headers=taken)
         self.under_way += len(frames)
 
-    def stored(self) -> Sequence[int]:
+    def stored(self, *, wait_s: float) -> Sequence[int]:
         """See Outbox."""
-        receipts = self._producer.stored()
+        receipts = self._producer.stored(wait_s=wait_s)
         self.under_way -= len(receipts)
         return receipts

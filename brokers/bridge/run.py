@@ -69,8 +69,7 @@ class Bridge:
         progress = Progress("bridge", clock=self._clock)
         while not done():
             try:
-                wait_s = BUSY_WAIT_S if self._outbox.under_way else IDLE_WAIT_S
-                self.frames += carry(self._inbox, self._outbox, limit=self._settings.window, wait_s=wait_s)
+                self._carry(wait_s=BUSY_WAIT_S if self._outbox.under_way else IDLE_WAIT_S)
             except UnreachableError as error:
                 say(f"bridge: {error}; starting over from what MQTT still holds")
                 self._start_over(done=done)
@@ -81,6 +80,13 @@ class Bridge:
                 reconnects=self._inbox.reconnects,
             )
         return self._close()
+
+    def _carry(self, *, wait_s: float) -> None:
+        """Carry what fits the window: some brokers send on however much is unacknowledged."""
+        room = max(0, self._settings.window - self._outbox.under_way)
+        self.frames += carry(self._inbox, self._outbox, limit=room, wait_s=wait_s)
+        if not room:
+            self._inbox.stay()
 
     def _start_over(self, *, done: Callable[[], bool]) -> None:
         """Drop both connections: what had not reached Kafka comes again from MQTT."""
@@ -104,7 +110,7 @@ class Bridge:
         self._inbox.unsubscribe()
         quiet = Deadline(self._clock, within_s=QUIET_S)
         while not deadline.passed() and not (self._inbox.unsubscribed and quiet.passed()):
-            self.frames += carry(self._inbox, self._outbox, limit=self._settings.window, wait_s=BUSY_WAIT_S)
+            self._carry(wait_s=BUSY_WAIT_S)
             if self._inbox.under_way():
                 quiet = Deadline(self._clock, within_s=QUIET_S)
 
@@ -113,10 +119,7 @@ class Bridge:
         if self._settings.share:
             self._drain(deadline)
         while self._outbox.under_way and not deadline.passed():
-            receipts = self._outbox.stored()
-            self._inbox.finish(receipts)
-            self.frames += len(receipts)
-            deadline.pause(for_s=BUSY_WAIT_S)
+            self.frames += carry(self._inbox, self._outbox, limit=0, wait_s=BUSY_WAIT_S)
         drained = self._settings.share and self._inbox.unsubscribed and not self._inbox.under_way()
         self._inbox.close(end_session=drained)
         summary = {"frames": self.frames, "rejected": self.rejected, "mqtt_reconnects": self._inbox.reconnects}

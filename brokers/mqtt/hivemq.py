@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from brokers import jars, java
-from brokers.mqtt import embedded
+from brokers.mqtt import answer
 from edgewise.addresses import LOOPBACK
 
 HEAP_MB: Final = 512
@@ -58,7 +58,7 @@ class HiveMq:
         runtime, lib = java.find(), jars.fetch(jars.HIVEMQ)
         for folder in ("conf", "data", "extensions", "log"):
             (data / folder).mkdir(exist_ok=True)
-        settings = SETTINGS.format(host=LOOPBACK, port=port, packet_max_bytes=embedded.PACKET_MAX_BYTES)
+        settings = SETTINGS.format(host=LOOPBACK, port=port, packet_max_bytes=answer.PACKET_MAX_BYTES)
         (data / "conf" / "config.xml").write_text(settings)
         (data / "conf" / "logback.xml").write_text(LOGGING)
         return [
@@ -79,4 +79,4 @@ class HiveMq:
 
     def answers(self, port: int) -> bool:
         """See Recipe."""
-        return embedded.answers(port)
+        return answer.answers(port)

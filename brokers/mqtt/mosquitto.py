@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from brokers.mqtt import embedded
+from brokers.mqtt import answer
 from edgewise.addresses import LOOPBACK
 from edgewise.errors import MissingError
 
@@ -60,10 +60,10 @@ class Mosquitto:
         settings = data / "mosquitto.conf"
         user = pwd.getpwuid(os.getuid()).pw_name
         settings.write_text(
-            SETTINGS.format(host=LOOPBACK, port=port, data=data, user=user, packet_max_bytes=embedded.PACKET_MAX_BYTES)
+            SETTINGS.format(host=LOOPBACK, port=port, data=data, user=user, packet_max_bytes=answer.PACKET_MAX_BYTES)
         )
         return [found, "-c", str(settings)]
 
     def answers(self, port: int) -> bool:
         """See Recipe."""
-        return embedded.answers(port)
+        return answer.answers(port)

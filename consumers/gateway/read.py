@@ -24,6 +24,9 @@ class Source(Protocol):
     def take(self, *, limit: int, wait_s: float) -> Sequence[Arrival]:
         """Give what has arrived; wait at most so long for the first."""
 
+    def stay(self) -> None:
+        """Keep the connection alive while nothing is taken from it."""
+
     def finish(self, receipts: Sequence[int]) -> None:
         """Give these back as done: answered or rejected, and safe in Kafka."""
 
@@ -57,6 +60,9 @@ class KafkaSource:
                 )
             )
         return arrivals
+
+    def stay(self) -> None:
+        """See Source; librdkafka and kafka-python do it in threads of their own."""
 
     def finish(self, receipts: Sequence[int]) -> None:
         """See Source."""

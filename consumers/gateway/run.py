@@ -127,6 +127,8 @@ class Gateway:
                 except FrameError as error:
                     self._results.reject(arrival, error=error)
         self._results.store(self._model.answers())
+        if not taking:
+            self._source.stay()
         receipts = self._results.stored(wait_s=0 if taking else BUSY_WAIT_S)  # 1. The results are safe ...
         self._source.finish(receipts)  # 2. ... so the frames are finished.
         self.finished += len(receipts)

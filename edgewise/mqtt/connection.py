@@ -14,6 +14,8 @@ from edgewise.errors import ConfigError, UnreachableError
 KEEP_ALIVE_S: Final = 30
 CONNECT_S: Final = 5.0
 READ_BYTES: Final = 1 << 18
+GOODBYE_S: Final = 1.0
+GOODBYE_READS: Final = 1000
 HINT: Final = "start it with: edgewise up"
 TAKEN_OVER: Final = (
     "another client with this client id took over the MQTT session; give each its own --client-id, "
@@ -112,7 +114,10 @@ class Connection:
         try:
             chunk = self._socket.recv(READ_BYTES)
         except BlockingIOError:
-            self.keep_alive()
+            self.ping_if_quiet()
+            # Only here: what nobody has read yet was heard all the same.
+            if self._clock.ticks_ns() - self._heard_ns > 1.5 * self._keep_alive_ns > 0:
+                raise LostError("the broker is silent") from None
             return ()
         except OSError as error:
             raise LostError(str(error)) from error
@@ -121,7 +126,7 @@ class Connection:
         self._heard_ns = self._clock.ticks_ns()
         self._in += chunk
         packets = self._parsed()
-        self.keep_alive()
+        self.ping_if_quiet()
         return packets
 
     def _parsed(self, *, most: int | None = None) -> list[mqtt5.Packet]:
@@ -142,16 +147,13 @@ class Connection:
         del self._in[:used]
         return packets
 
-    def keep_alive(self) -> None:
-        """Ping when nothing was said for half the time agreed on; give up when nothing is heard.
+    def ping_if_quiet(self) -> None:
+        """Say something when nothing was said for half the time agreed on.
 
         Raises:
-            LostError: the broker has been silent for one and a half times the agreed time.
+            LostError: the connection is gone.
         """
-        now_ns = self._clock.ticks_ns()
-        if now_ns - self._heard_ns > 1.5 * self._keep_alive_ns > 0:
-            raise LostError("the broker is silent")
-        if now_ns - self._spoke_ns > self._keep_alive_ns / 2 > 0:
+        if self._clock.ticks_ns() - self._spoke_ns > self._keep_alive_ns / 2 > 0:
             self.send(mqtt5.PingReqPacket().write())
 
     def wait(self, *, wait_s: float) -> None:
@@ -167,6 +169,12 @@ class Connection:
         try:
             self._socket.settimeout(CONNECT_S)
             self._socket.sendall(self._out + mqtt5.DisconnectPacket(session_expiry_interval=expiry).write())
+            # Closing a socket with unread bytes resets it, and the broker may then not see our last words.
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.settimeout(GOODBYE_S)
+            for _ in range(GOODBYE_READS):
+                if not self._socket.recv(READ_BYTES):
+                    break
         except OSError:
             pass  # it is gone already
         finally:

@@ -98,6 +98,14 @@ class MqttInbox:
             self._lost(error)
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
 
+    def stay(self) -> None:
+        """Keep the connection alive while nothing is taken from it."""
+        try:
+            if self._connection is not None:
+                self._connection.ping_if_quiet()
+        except LostError as error:
+            self._lost(error)
+
     def _sort(self, connection: Connection, packets: Sequence[mqtt5.Packet]) -> None:
         now_ns = self._clock.now_ns()
         for packet in packets:

@@ -157,9 +157,8 @@ def lateness(late_ms: NDArray[np.float64]) -> dict[str, float | None]:
 def run(settings: FleetSettings) -> tuple[dict[str, Any], int]:
     """Run a fleet to the end of its schedule, or until Ctrl-C; give its account and exit code."""
     stop = Stop()
-    say(
-        f"fleet: run {settings.run}; account for it with: edgewise ledger --run {settings.run} --out runs/{settings.run}"
-    )
+    name = settings.run
+    say(f"fleet: run {name}; account for it with: edgewise ledger --run {name} --out runs/{name}")
     fleet = Fleet(settings, clock=SystemClock())
     stop.holding = True
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

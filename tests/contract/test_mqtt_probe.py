@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from brokers.broker import Broker
-from brokers.mqtt import embedded, mosquitto
+from brokers.mqtt import mosquitto
+from brokers.mqtt.answer import answers
 from compare import doctor
 from compare.mqtt_probe import probe_mqtt
 from compare.mqtt_session import Session
@@ -32,7 +33,7 @@ def foreign(tmp_path: Path) -> Iterator[str]:
     program = mosquitto.program()
     assert program is not None, "install it with: apt-get install mosquitto"
     child = processes.start([program, "-c", str(settings)], name="foreign", log=tmp_path / "foreign.log")
-    eventually(lambda: embedded.answers(port), within_s=10)
+    eventually(lambda: answers(port), within_s=10)
     yield f"127.0.0.1:{port}"
     child.kill()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from brokers.kafka.answer import answers as kafka_answers
-from brokers.mqtt.embedded import answers as mqtt_answers
+from brokers.mqtt.answer import answers as mqtt_answers
 from brokers.up import up
 from edgewise import addresses, processes
 from edgewise.errors import ConfigError

@@ -25,7 +25,7 @@ def wrongly(inbox: Inbox, outbox: Outbox) -> None:
     frames = inbox.take(limit=3, wait_s=0)
     inbox.finish([frame.receipt for frame in frames])
     outbox.store(frames)
-    outbox.stored()
+    outbox.stored(wait_s=0)
 
 
 class Log:
@@ -39,7 +39,7 @@ class Log:
     def store(self, frames: Sequence[Arrival]) -> None:
         self._waiting = list(frames)
 
-    def stored(self) -> Sequence[int]:
+    def stored(self, *, wait_s: float) -> Sequence[int]:  # noqa: ARG002 - nothing to wait for
         receipts = []
         for frame in self._waiting:
             if self.steps_left == 0:
@@ -66,6 +66,12 @@ def lost(carrying: Carry, *, dies_after: int) -> list[bytes]:
     log._waiting, log.steps_left = [], len(FRAMES) * 2  # noqa: SLF001 - the successor starts empty-handed
     rounds(carrying, inbox, log)
     return [wire for wire in FRAMES if wire not in log.wires]
+
+
+def test_with_no_room_nothing_is_taken() -> None:
+    inbox, log = MemoryInbox(FRAMES), Log()
+    carry(inbox, log, limit=0, wait_s=0)
+    assert len(inbox.take(limit=99, wait_s=0)) == len(FRAMES)
 
 
 @pytest.mark.parametrize("dies_after", range(len(FRAMES)))

@@ -1,0 +1,27 @@
+"""Ask an MQTT broker whether it is there, and what every embedded one must take."""
+
+import socket
+from typing import Final
+
+from edgewise.addresses import LOOPBACK
+
+ANSWER_WAIT_S: Final = 2.0
+PACKET_MAX_BYTES: Final = 2 * 1024 * 1024
+"""A frame has up to 1,000,000 bytes; what is larger should reach the bridge and be rejected by name."""
+
+# CONNECT: MQTT 5, clean start, keep alive 10 s, no properties, the broker chooses the client id.
+HELLO: Final = bytes.fromhex("10 0d 00 04 4d 51 54 54 05 02 00 0a 00 00 00")
+GOODBYE: Final = bytes.fromhex("e0 00")
+CONNACK: Final = 0x20
+
+
+def answers(port: int) -> bool:
+    """Say whether an MQTT 5 client is welcome on this loopback port: CONNECT, and CONNACK with reason 0."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=ANSWER_WAIT_S) as connection:
+            connection.sendall(HELLO)
+            kind, _length, _flags, reason = connection.recv(4, socket.MSG_WAITALL)
+            connection.sendall(GOODBYE)
+    except (OSError, ValueError):
+        return False
+    return kind == CONNACK and reason == 0
