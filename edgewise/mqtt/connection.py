@@ -2,7 +2,8 @@
 
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import mqtt5
@@ -25,6 +26,19 @@ TAKEN_OVER: Final = (
 
 class LostError(Exception):
     """The connection is gone; a new one may work."""
+
+
+@contextmanager
+def greeting(address: str) -> Iterator[None]:
+    """Turn a connection that is lost while it is set up into a broker that does not answer.
+
+    Raises:
+        UnreachableError: in place of LostError.
+    """
+    try:
+        yield
+    except LostError as error:
+        raise UnreachableError("MQTT broker", at=address, hint=f"it hung up at once: {error}") from error
 
 
 class Connection:

@@ -9,7 +9,7 @@ import mqtt5
 
 from edgewise.clock import MILLISECOND_NS, Clock
 from edgewise.errors import UnreachableError
-from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, LostError
+from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, LostError, greeting
 from edgewise.mqtt.presence import camera_status, last_will, status
 
 SESSION_S: Final = 300
@@ -43,7 +43,8 @@ class MqttOutbox:
         self._next_id = 0
         self._retry_ns = 0
         self.connection: Connection | None = None
-        self._connect()
+        with greeting(address):
+            self._connect()
 
     def _connect(self) -> None:
         hello = mqtt5.ConnectPacket(
@@ -57,7 +58,7 @@ class MqttOutbox:
         connection.send(status(self._status, online=True))
         self._window = min(self._asked_window, connection.broker_window)
         self.connection = connection
-        # The same packet ids again: a broker that kept the session drops what it has.
+        # What was not answered goes out again; a frame that had arrived all the same arrives twice.
         for packet_id, (_, wire) in self._in_flight.items():
             connection.send(self._publish(packet_id, wire, duplicate=True))
 

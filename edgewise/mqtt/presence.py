@@ -1,13 +1,14 @@
 """Who is there: retained status messages, turned to offline by the last will of whoever vanishes."""
 
 from collections.abc import Collection
+from contextlib import closing
 from typing import Final
 
 import mqtt5
 
 from edgewise.clock import Clock, Deadline
 from edgewise.errors import UnreachableError
-from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection
+from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, greeting
 
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
@@ -45,7 +46,7 @@ def await_parts(address: str, *, parts: Collection[str], clock: Clock, within_s:
     hello = mqtt5.ConnectPacket("", clean_start=True, keep_alive=KEEP_ALIVE_S)
     connection = Connection(address, hello=hello, clock=clock)
     deadline = Deadline(clock, within_s=within_s)
-    try:
+    with greeting(address), closing(connection):
         filters = [mqtt5.TopicFilter(part_status(part, "+")) for part in sorted(missing)]
         connection.send(mqtt5.SubscribePacket(1, filters).write())
         while missing and not deadline.passed():
@@ -53,8 +54,6 @@ def await_parts(address: str, *, parts: Collection[str], clock: Clock, within_s:
             for packet in connection.receive():
                 if isinstance(packet, mqtt5.PublishPacket) and packet.payload == ONLINE:
                     missing.discard(packet.topic.split("/")[1])
-    finally:
-        connection.close()
     for part in sorted(missing):
         raise UnreachableError(
             f"a {part}",
