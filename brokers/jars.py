@@ -10,7 +10,6 @@ import importlib.util
 import json
 import re
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from brokers import java
 from edgewise import processes
 from edgewise.clock import SECOND_NS, Clock, SystemClock
 from edgewise.errors import MissingError
+from edgewise.parts import say
 from edgewise.places import cache, locked
 
 WANTED: Final = Path(__file__).with_name("jars.xml")
@@ -75,7 +75,7 @@ def fetch(sort: Sort, *, clock: Clock | None = None) -> Path:
     with locked(f"jars-{sort.conf}"):
         if damage := _damage(place):
             if place.exists():
-                _say(f"{damage}; fetching the jars of {sort.what} again")
+                say(f"{damage}; fetching the jars of {sort.what} again")
                 shutil.rmtree(place)
             _fill(place, sort, clock or SystemClock())
     return place
@@ -127,7 +127,7 @@ def _fill(place: Path, sort: Sort, clock: Clock) -> None:
             problem = _run_ivy(sort, Path(scratch), downloads, Path(scratch) / f"ivy-{attempt}.log", clock)
             if not problem:
                 break
-            _say(f"fetching {sort.what}, try {attempt} of {TRIES}: {problem}")
+            say(f"fetching {sort.what}, try {attempt} of {TRIES}: {problem}")
         if problem:
             raise MissingError(
                 f"the jars of {sort.what} could not be fetched: {problem}; check the network (Ivy needs to reach "
@@ -138,7 +138,7 @@ def _fill(place: Path, sort: Sort, clock: Clock) -> None:
         (jars / MANIFEST).write_text(json.dumps(sizes, indent=1))
         jars.rename(place)
     shutil.rmtree(downloads, ignore_errors=True)
-    _say(f"{sort.what}: {len(sizes)} jars, {sum(sizes.values()) / 1e6:.0f} MB, kept in {place}")
+    say(f"{sort.what}: {len(sizes)} jars, {sum(sizes.values()) / 1e6:.0f} MB, kept in {place}")
 
 
 def _run_ivy(sort: Sort, scratch: Path, downloads: Path, log: Path, clock: Clock) -> str:
@@ -171,7 +171,7 @@ def _show(child: processes.Child, sort: Sort, downloads: Path, clock: Clock) -> 
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         if not progress.console.is_terminal:
-            _say(f"fetching {sort.what} (about {sort.size_mb} MB, once) ...")
+            say(f"fetching {sort.what} (about {sort.size_mb} MB, once) ...")
         bar = progress.add_task(f"fetching {sort.what} (about {sort.size_mb} MB, once)")
         while child.running():
             jars = [jar.stat().st_size for jar in downloads.rglob("*.jar") if jar.exists()]
@@ -190,7 +190,3 @@ def problem_in(log: str) -> str:
         return "; ".join([*named[:3], *silent[:1]])[:300]
     said = log.strip().splitlines()
     return said[-1].strip()[:300] if said else "Ivy ended without a word"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - progress is talk, and talk goes to stderr

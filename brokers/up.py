@@ -6,7 +6,6 @@ with the process that started them, however that ends.
 
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from brokers.mqtt.embedded import Choice, mqtt
 from edgewise import addresses
 from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
 from edgewise.errors import ConfigError, UnreachableError
+from edgewise.parts import say
 
 LOOK_AGAIN_NS: Final = SECOND_NS // 4
 CTRL_C: Final = 130
@@ -106,7 +106,7 @@ def run_up(
     try:
         with up(mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker, clock=clock) as brokers:
             print(f"mqtt  {brokers.mqtt.address}\nkafka {brokers.kafka.address}", flush=True)  # noqa: T201 - the result
-            _say(f"{brokers.mqtt.name} and {brokers.kafka.name} answer; other commands find them; Ctrl-C stops both")
+            say(f"{brokers.mqtt.name} and {brokers.kafka.name} answer; other commands find them; Ctrl-C stops both")
             while True:
                 brokers.check()
                 clock.sleep_until(clock.ticks_ns() + LOOK_AGAIN_NS)
@@ -132,7 +132,7 @@ def _port(given: int | None, *, usual: int, option: str) -> int:
     if addresses.is_free(usual):
         return usual
     port = addresses.free_port()
-    _say(f"port {usual} is taken by another program; using {port} (choose one yourself with {option})")
+    say(f"port {usual} is taken by another program; using {port} (choose one yourself with {option})")
     return port
 
 
@@ -155,7 +155,3 @@ def _stop(brokers: Brokers, clock: Clock) -> None:
         broker.ask_to_stop()
     for broker in (brokers.kafka, brokers.mqtt):
         broker.stop(within_s=deadline.left_s())
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - talk

@@ -1,8 +1,8 @@
 """One short run of everything on this machine, each part a process started by its own command."""
 
-import signal
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -16,7 +16,7 @@ from compare import report, runfolder
 from consumers.ledger.run import write
 from edgewise import dataset, kafka, processes, show, topics
 from edgewise.account import Closing
-from edgewise.clock import Clock, Deadline, SystemClock
+from edgewise.clock import Clock, SystemClock
 from edgewise.entries import of_run
 from edgewise.errors import ConfigError, InvalidRunError
 from edgewise.kafka import Client
@@ -72,6 +72,7 @@ def run(settings: DemoSettings) -> int:
     with _brokers(settings, clock) as (mqtt, kafka_address):
         parts = _Parts(settings, folder, mqtt=mqtt, kafka_address=kafka_address, clock=clock)
         try:
+            parts.start()
             summary = parts.run()
         finally:
             parts.stop()
@@ -106,14 +107,20 @@ class _Parts:
         self._settings, self._folder, self._clock, self._kafka = settings, folder, clock, kafka_address
         self._children: list[Child] = []
         self.commands: dict[str, list[str]] = {}
-        run = ("--run", folder.name)
+        self._mqtt = mqtt
+
+    def start(self) -> None:
+        """Start every part; the cameras wait until their readers are there."""
+        settings, name = self._settings, self._folder.name
+        run = ("--run", name)
         client = ("--kafka-client", settings.kafka_client.value)
-        both = ("--mqtt", mqtt, "--kafka", kafka_address, *client)
-        # The topics first: the parts would otherwise each look for them.
-        topics.ensure(kafka_address)
-        self._ledger = self._start("ledger", "--kafka", kafka_address, *client, *run, "--out", str(folder))
-        self._bridge = self._start("bridge", *both, *run)
-        self._gateway = self._start("gateway", *both, *run, "--model", settings.model)
+        both = ("--mqtt", self._mqtt, "--kafka", self._kafka, *client)
+        # Ids and sessions of this run alone: on brokers that were there before, nothing of it stays behind.
+        mine = ("--end-session", "--client-id")
+        topics.ensure(self._kafka)
+        self._ledger = self._start("ledger", "--kafka", self._kafka, *client, *run, "--out", str(self._folder))
+        self._bridge = self._start("bridge", *both, *run, *mine, f"bridge-{name}")
+        self._gateway = self._start("gateway", *both, *run, *mine, f"gateway-{name}", "--model", settings.model)
         self._fleet = self._start(
             "fleet",
             *(*both, *run, "--cameras", str(settings.cameras), "--rate-hz", str(settings.rate_hz)),
@@ -159,11 +166,7 @@ class _Parts:
 
     def stop(self) -> None:
         """Stop what still runs: consumers write their closing accounts."""
-        deadline = Deadline(self._clock, within_s=CLOSE_S + 2)
-        for child in self._children:
-            child.send(signal.SIGTERM)
-        for child in self._children:
-            child.stop(within_s=deadline.left_s())
+        processes.stop_all(self._children, within_s=CLOSE_S + 2, clock=self._clock)
 
 
 def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
@@ -172,6 +175,13 @@ def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
     for name, tier in costed.tiers.items():
         mine = [closing.summary for closing in parts if closing.part == name]
         if mine:
-            tier.cpu_s = round(sum(float(one["cpu_s"]) for one in mine), 2)
-            tier.memory_bytes = sum(int(one["memory_bytes"]) for one in mine)
+            cpu_s, memory_bytes = (_total(mine, name) for name in ("cpu_s", "memory_bytes"))
+            tier.cpu_s = None if cpu_s is None else round(cpu_s, 2)
+            tier.memory_bytes = None if memory_bytes is None else int(memory_bytes)
     return costed
+
+
+def _total(accounts: Sequence[Mapping[str, object]], name: str) -> float | None:
+    """Add up one number of each account; None if one of them does not have it: that sum was not measured."""
+    numbers = [found for one in accounts if isinstance(found := one.get(name), int | float) and math.isfinite(found)]
+    return sum(numbers) if len(numbers) == len(accounts) else None

@@ -131,11 +131,11 @@ def _retains_the_will(at: Address, name: str) -> Check:
         # A broker that retains nothing refuses such a will, and ends the connection at a retained message.
         retains = bool(cleaner.granted("RetainAvailable", default=1))
         seen = _wills(at, name, cleaner) if retains else []
-    return optional(
+    return required(
         "last will, retained",
         good=seen == [b"offline", b"offline"],
         found=f"{len(seen)} of 2 came" if retains else "it retains nothing",
-        mend="do not rely on cameras/<id>/status: a camera that dies stays online there",
+        mend="use a broker that retains messages: every part says with a retained last will whether it is there",
     )
 
 

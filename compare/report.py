@@ -102,7 +102,8 @@ def _funnel(summary: Summary) -> Iterator[RenderableType]:
         for name, value in (("p50", late.p50), ("p99", late.p99), ("max", late.max))
     )
     copies = f"Copies in Kafka, counted once: {count(frames.bridged_copies)}."
-    yield from _titled("Frames, from the schedule to Kafka", table, f"Sent late by: {lateness}. {copies}")
+    lost = f"Confirmed by the MQTT broker, never bridged: {count(frames.never_bridged)}."
+    yield from _titled("Frames, from the schedule to Kafka", table, f"Sent late by: {lateness}. {copies}", lost)
 
 
 def _tiers(summary: Summary) -> Iterator[RenderableType]:
@@ -157,5 +158,5 @@ def _notes(tiers: dict[str, TierSummary]) -> Iterator[str]:
         if tier.late_readings:
             yield (
                 f"{name}: {tier.late_readings:,} results were timed by Kafka's append stamp (whole ms), "
-                "as the ledger began after them."
+                "as the ledger had not caught up."
             )

@@ -5,18 +5,46 @@ schedule; each camera's account says what it sent; each part's closing account s
 it did and what that cost.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from edgewise.clock import SECOND_NS
 from edgewise.messages import Codec
 
+CAMERAS_MOST: Final = 100_000
+FRAMES_MOST: Final = 10_000_000
+"""Of one camera, and of all cameras of a fleet together: the ledger keeps a row for each."""
+LONGEST_S: Final = 1_000_000_000
+"""Of a schedule, about 31 years: its moments are whole nanoseconds in 64 bits."""
+
 Range = tuple[int, int]
 """First and last number, both included."""
+
+
+def _legal(folded: Sequence[Range]) -> Sequence[Range]:
+    """Refuse ranges that no camera writes: whoever unfolds them must not be kept busy."""
+    if not all(0 <= first <= last < FRAMES_MOST for first, last in folded):
+        raise ValueError(f"a range is first and last, from 0 to {FRAMES_MOST - 1:,}")
+    if sum(last - first + 1 for first, last in folded) > 2 * FRAMES_MOST:
+        raise ValueError("the ranges lie over one another")
+    return folded
+
+
+Ranges = Annotated[Sequence[Range], AfterValidator(_legal)]
 
 
 class _Entry(BaseModel):
@@ -29,17 +57,17 @@ class Plan(_Entry):
     kind: Literal["plan"] = "plan"
     run: str
     """The run."""
-    fleet: str
+    fleet: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
     """Name of the fleet; its cameras are <fleet>-0, <fleet>-1, ..."""
-    start_ns: int
+    start_ns: int = Field(ge=0, lt=2**62)
     """Moment that the schedule counts from."""
-    seed: int
+    seed: int = Field(ge=0)
     """Of the phases and, if shuffled, of the image order."""
-    cameras: int
+    cameras: int = Field(ge=1, le=CAMERAS_MOST)
     """How many."""
-    rate_hz: float
+    rate_hz: float = Field(gt=0, allow_inf_nan=False)
     """Frames a second of each camera."""
-    frames: int
+    frames: int = Field(ge=1, le=FRAMES_MOST)
     """Frames of each camera."""
     arrival: Literal["periodic"] = "periodic"
     """Frames come at even distances, each camera at a phase of its own."""
@@ -49,16 +77,27 @@ class Plan(_Entry):
     """For example cifar10."""
     split: str
     """test or train."""
-    images: int
+    images: int = Field(ge=1, le=FRAMES_MOST)
     """Of the split."""
     dataset_sha256: str
     """Of the split's pixels and labels."""
     codec: Codec
     """Of the payloads."""
-    drop_after_s: float
+    drop_after_s: float = Field(gt=0, allow_inf_nan=False)
     """A frame that could not be sent this long after it was due is dropped at source."""
     version: str
     """Of the kit."""
+
+    @field_validator("frames")
+    @classmethod
+    def _can_be_kept(cls, frames: int, info: ValidationInfo) -> int:
+        """Refuse a schedule that is too large to account for or too long for its moments."""
+        cameras, rate_hz = info.data.get("cameras", 1), info.data.get("rate_hz", math.inf)
+        if cameras * frames > FRAMES_MOST:
+            raise ValueError(f"{cameras:,} cameras with {frames:,} frames each are more than {FRAMES_MOST:,} together")
+        if (frames + 1) / rate_hz > LONGEST_S:
+            raise ValueError(f"at {rate_hz} frames a second that takes more than {LONGEST_S:,} s")
+        return frames
 
     def camera(self, index: int) -> str:
         """Name one camera."""
@@ -92,15 +131,15 @@ class CameraAccount(_Entry):
     """The run."""
     camera: str
     """Its name."""
-    sent: Sequence[Range]
+    sent: Ranges
     """Handed to MQTT."""
-    confirmed: Sequence[Range]
+    confirmed: Ranges
     """Acknowledged by the broker for at least one reader."""
-    unheard: Sequence[Range]
+    unheard: Ranges
     """Acknowledged with reason 16: nobody was subscribed."""
-    refused: Sequence[Range]
+    refused: Ranges
     """Not taken by the broker."""
-    dropped: Sequence[Range]
+    dropped: Ranges
     """Not sent in time, dropped at source."""
 
 
@@ -158,8 +197,8 @@ def ranges(numbers: Iterable[int]) -> list[Range]:
 
 
 def unfolded(folded: Sequence[Range], *, frames: int) -> NDArray[np.bool_]:
-    """Give a mask over a camera's schedule of what the ranges cover."""
+    """Give a mask over a camera's schedule of what the ranges cover, as far as it goes."""
     mask = np.zeros(frames, dtype=np.bool_)
     for first, last in folded:
-        mask[first : last + 1] = True
+        mask[max(first, 0) : min(last + 1, frames)] = True
     return mask

@@ -120,6 +120,7 @@ def bridge(
     share: Annotated[bool, typer.Option("--share", help="Share the frames with other bridges.")] = False,  # noqa: FBT002
     window: options.Window = 1000,
     partitions: options.Partitions = 4,
+    end_session: options.EndSession = False,  # noqa: FBT002
     run: options.Run = "",
     form: options.Print = Format.TABLE,
 ) -> None:
@@ -138,6 +139,7 @@ def bridge(
         share=share,
         window=window,
         partitions=partitions,
+        end_session=end_session,
         run=run,
     )
     account, code = start(settings)
@@ -159,6 +161,7 @@ def gateway(
     batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a batch that is not full waits.")] = 0.0,
     window: options.Window = 512,
     partitions: options.Partitions = 4,
+    end_session: options.EndSession = False,  # noqa: FBT002
     run: options.Run = "",
     form: options.Print = Format.TABLE,
 ) -> None:
@@ -182,6 +185,7 @@ def gateway(
         batch_wait_ms=batch_wait_ms,
         window=window,
         partitions=partitions,
+        end_session=end_session,
         run=run,
     )
     account, code = start(settings)

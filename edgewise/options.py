@@ -56,6 +56,9 @@ NewRun = Annotated[
 ClientId = Annotated[
     str, typer.Option("--client-id", help="MQTT client id; the frames queued in its session belong to it.")
 ]
+EndSession = Annotated[
+    bool, typer.Option("--end-session", help="At the end, have the MQTT broker keep nothing for this client id.")
+]
 Window = Annotated[int, typer.Option("--window", min=1, max=65_535, help="Frames in flight: taken, not yet finished.")]
 Print = Annotated[Format, typer.Option("--format", help="Of the account on stdout.")]
 Broker = Annotated[BrokerKind, typer.Option("--mqtt-broker", help="Which to start; auto is mosquitto if installed.")]

@@ -1,8 +1,9 @@
-"""What one run came to: the content of ``summary.json``, whose JSON Schema this is.
+"""What one run came to: the content of ``summary.json``, whose JSON Schema this is (docs/summary.schema.json).
 
 ``None`` was not measured and prints as n/a; 0 was, and is 0.
 """
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,12 +34,16 @@ class FrameCounts(_Part):
     dropped_at_source: int | None
     bridged: int
     bridged_copies: int
+    never_bridged: int | None = None
+    """Confirmed to their cameras, and not in Kafka."""
     rejected: int
     """By the bridge; each tier counts its own."""
 
 
 class Lateness(_Part):
     """How late frames left the cameras, milliseconds."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     p50: float | None
     p99: float | None
@@ -68,7 +73,7 @@ class TierSummary(_Part):
     rejected_by_rule: dict[str, int]
     correct: int
     accuracy: float | None
-    """Of the frames answered."""
+    """Of the frames answered whose true class is known."""
     throughput_hz: float | None
     """Results over the time from the first frame due to the last result."""
     latency_ms: Latency
@@ -80,7 +85,7 @@ class TierSummary(_Part):
     uplink_bytes: int
     """What this tier's placement sends up: results from the gateway, frames to the cluster."""
     late_readings: int
-    """Results timed by Kafka's append stamp (whole milliseconds), because the ledger began after them."""
+    """Results timed by Kafka's append stamp (whole milliseconds), because the ledger had not caught up."""
 
 
 class Summary(_Part):
@@ -98,3 +103,8 @@ class Summary(_Part):
     tiers: dict[str, TierSummary]
     paired: dict[str, Any] | None = None
     """The two tiers on the same frames; None with one tier."""
+
+
+def schema_text() -> str:
+    """Give the JSON Schema of a summary as it is published."""
+    return json.dumps(Summary.model_json_schema(by_alias=True), indent=1) + "\n"

@@ -96,6 +96,10 @@ class MemoryProducer:
         """See Producer."""
         return self.stored(wait_s=within_s)
 
+    def abandon(self) -> None:
+        """See Producer."""
+        self._stored = []
+
 
 class MemoryConsumer:
     """See ``edgewise.kafka.Consumer``; gives the records it was made with."""

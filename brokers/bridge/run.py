@@ -1,6 +1,7 @@
 """The bridge as a process: carry until asked to stop, whatever the brokers do meanwhile."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +19,7 @@ BUSY_WAIT_S: Final = 0.002
 """How long to listen to MQTT while Kafka owes an answer."""
 IDLE_WAIT_S: Final = 0.2
 RETRY_S: Final = 0.5
-QUIET_S: Final = 0.5
+QUIET_S: Final = 3.0
 """A broker that has sent nothing for so long has nothing left for a session that is unsubscribed."""
 
 
@@ -41,6 +42,8 @@ class BridgeSettings(BaseModel):
     """Frames in flight: taken from MQTT, not yet acknowledged."""
     partitions: int = Field(default=topics.PARTITIONS, ge=1)
     """Of the topics frames and results, if they are not there yet."""
+    end_session: bool = False
+    """At the end, carry what is queued and have the broker keep nothing more for this client id."""
     run: str = ""
     """The run that the closing account belongs to."""
 
@@ -91,18 +94,20 @@ class Bridge:
     def _start_over(self, *, done: Callable[[], bool]) -> None:
         """Drop both connections: what had not reached Kafka comes again from MQTT."""
         self._inbox.drop()
+        self._producer.abandon()
         self._rejected_before += self._outbox.rejected
+        self._outbox.rejected = 0
         while not done():
-            try:
+            Deadline(self._clock, within_s=RETRY_S).pause(for_s=RETRY_S)
+            with suppress(UnreachableError):
+                # The topics too: a Kafka that came back empty has none.
+                topics.ensure(self._settings.kafka, partitions=self._settings.partitions)
                 self._producer = kafka.producer(self._settings.kafka, client=self._settings.kafka_client)
-            except UnreachableError:
-                Deadline(self._clock, within_s=RETRY_S).pause(for_s=RETRY_S)
-            else:
                 self._outbox = KafkaOutbox(self._producer)
                 return
 
-    def _drain(self, deadline: Deadline) -> None:
-        """Carry what the broker has queued for this member of a share, and no more: the others go on.
+    def _drained(self, deadline: Deadline) -> bool:
+        """Carry what the broker has queued for this member of a share; say whether that was all of it.
 
         A session that is left behind would keep frames that the other bridges could have
         carried; one that ended with frames in it would lose them.
@@ -113,14 +118,15 @@ class Bridge:
             self._carry(wait_s=BUSY_WAIT_S)
             if self._inbox.under_way():
                 quiet = Deadline(self._clock, within_s=QUIET_S)
+        return self._inbox.unsubscribed and quiet.passed()
 
     def _close(self) -> dict[str, Any]:
         deadline = Deadline(self._clock, within_s=CLOSE_S)
-        if self._settings.share:
-            self._drain(deadline)
+        # A member of a share always ends: its session would keep what the others could carry.
+        ending = self._settings.share or self._settings.end_session
+        drained = ending and self._drained(deadline)
         while self._outbox.under_way and not deadline.passed():
             self.frames += carry(self._inbox, self._outbox, limit=0, wait_s=BUSY_WAIT_S)
-        drained = self._settings.share and self._inbox.unsubscribed and not self._inbox.under_way()
         self._inbox.close(end_session=drained)
         summary = {"frames": self.frames, "rejected": self.rejected, "mqtt_reconnects": self._inbox.reconnects}
         return close_account(

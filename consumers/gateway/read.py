@@ -62,7 +62,7 @@ class KafkaSource:
         return arrivals
 
     def stay(self) -> None:
-        """See Source; librdkafka and kafka-python do it in threads of their own."""
+        """See Source; the clients do it in threads of their own, for five minutes without a take."""
 
     def finish(self, receipts: Sequence[int]) -> None:
         """See Source."""
@@ -93,8 +93,7 @@ def opened(arrival: Arrival, *, shape: tuple[int, int, int]) -> Opened:
     frame = decode_frame(arrival.wire)
     if frame.camera != arrival.camera:
         raise FrameError(Rule.CAMERA, f"{frame.camera!r} inside, {arrival.camera[:80]!r} on the way")
-    image = codecs.decode(frame)
-    if image.shape != shape:
-        height, width, _ = shape
+    height, width, _ = shape
+    if (frame.height, frame.width) != (height, width):  # before decoding: a picture may unpack to megabytes
         raise FrameError(Rule.DIMENSIONS, f"{frame.width} x {frame.height} pixels, the model takes {width} x {height}")
-    return Opened(arrival, frame, image)
+    return Opened(arrival, frame, codecs.decode(frame))

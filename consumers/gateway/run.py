@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,6 +55,8 @@ class GatewaySettings(BaseModel):
     """Frames in flight: taken, not yet answered."""
     partitions: int = Field(default=topics.PARTITIONS, ge=1)
     """Of the topics frames and results, if they are not there yet."""
+    end_session: bool = False
+    """At the end, have the MQTT broker keep nothing more for this client id."""
     run: str = ""
     """The run that the closing account belongs to."""
 
@@ -136,15 +139,18 @@ class Gateway:
     def _start_over(self, *, done: Callable[[], bool]) -> None:
         """Open everything anew: the source gives again what was not finished."""
         self._model.close()
-        self._source.close(end_session=False)
+        self._producer.abandon()
+        with suppress(UnreachableError):
+            self._source.close(end_session=False)
         self.results_before += self._results.results
         self.rejected_before += self._results.rejected
+        self._results.results = self._results.rejected = 0
         while not done():
-            try:
+            Deadline(self._clock, within_s=RETRY_S).pause(for_s=RETRY_S)
+            with suppress(UnreachableError):
+                # The topics too: a Kafka that came back empty has none.
+                topics.ensure(self._settings.kafka, partitions=self._settings.partitions)
                 self._connect()
-            except UnreachableError:
-                Deadline(self._clock, within_s=RETRY_S).pause(for_s=RETRY_S)
-            else:
                 return
 
     def _close(self) -> dict[str, Any]:
@@ -152,8 +158,8 @@ class Gateway:
         while self._held() and not deadline.passed():
             self._turn(take=False)
         self._model.close()
-        self._source.close(end_session=False)
         settings = self._settings
+        self._source.close(end_session=settings.end_session)
         summary = {
             "results": self.results_before + self._results.results,
             "rejected": self.rejected_before + self._results.rejected,

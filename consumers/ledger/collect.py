@@ -1,11 +1,11 @@
 """The topics, read once: what was planned, seen, answered and rejected in one run."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from edgewise import account, topics
-from edgewise.account import CameraAccount, Closing, Plan
+from edgewise.account import CameraAccount, Closing, Plan, unfolded
 from edgewise.arrival import bridged_ns
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.errors import FrameError
@@ -34,7 +34,7 @@ class Answer:
     appended_ns: int
     """Kafka's append stamp of the result, whole milliseconds."""
     seen_ns: int
-    """When the ledger saw it; the append stamp if that was before the ledger began to read."""
+    """When the ledger saw it; the append stamp if that was before the ledger had caught up."""
     size_bytes: int
     """Of the result as it travelled."""
 
@@ -48,6 +48,8 @@ class TierCount:
     """Further results of frames that had one: duplicates, never counted again."""
     late_numbers: set[FrameKey] = field(default_factory=set)
     """Frames whose result came after that of a higher number of the same camera."""
+    stamped: set[FrameKey] = field(default_factory=set)
+    """Frames whose result is timed by Kafka's append stamp."""
     highest: dict[str, int] = field(default_factory=dict)
 
 
@@ -56,8 +58,8 @@ class Collected:
     """One run, as its topics tell it."""
 
     run: str
-    began_ns: int
-    """When the ledger began to read."""
+    caught_up_ns: int | None = None
+    """When the ledger had read all there was for the first time; from then on it sees results as they come."""
     plans: dict[str, Plan] = field(default_factory=dict)
     """By fleet."""
     cameras: dict[str, CameraAccount] = field(default_factory=dict)
@@ -96,9 +98,11 @@ class Collected:
         if key in tier.first:
             tier.copies[key] += 1
             return
-        # Stamped before the ledger began to read: its own clock would only say when it came to look.
-        seen_ns = now_ns if record.appended_ns >= self.in_time_ns() else record.appended_ns
+        in_time = self._in_time(record.appended_ns)
+        seen_ns = now_ns if in_time else record.appended_ns
         tier.first[key] = Answer(result, record.appended_ns, seen_ns, len(record.value))
+        if not in_time:
+            tier.stamped.add(key)
         if result.number < tier.highest.setdefault(result.camera, result.number):
             tier.late_numbers.add(key)
         else:
@@ -127,9 +131,10 @@ class Collected:
             case Closing() if entry.run == self.run:
                 self.closings[entry.part, entry.name] = entry
 
-    def in_time_ns(self) -> int:
-        """Say from which append stamp on (whole milliseconds, cut off) the ledger saw results as they came."""
-        return self.began_ns - MILLISECOND_NS
+    def _in_time(self, appended_ns: int) -> bool:
+        """Say whether the ledger saw a result as it came: before, its clock only says when it came to look."""
+        # Stamps are whole milliseconds, cut off.
+        return self.caught_up_ns is not None and appended_ns >= self.caught_up_ns - MILLISECOND_NS
 
     def start_ns(self) -> int:
         """Say when the run's first plan began."""
@@ -162,4 +167,25 @@ class Collected:
     def planned(self, found: Collection[FrameKey]) -> int:
         """Count those of these frames that a plan knows: what no fleet was going to send is nobody's frame."""
         frames = {plan.camera(index): plan.frames for plan in self.plans.values() for index in range(plan.cameras)}
-        return sum(number < frames.get(camera, 0) for camera, number in found)
+        return sum(0 <= number < frames.get(camera, 0) for camera, number in found)
+
+    def never_bridged(self) -> int:
+        """Count the frames that their cameras call confirmed and that are not in Kafka."""
+        numbers: dict[str, set[int]] = {}
+        for camera, number in self.bridged:
+            numbers.setdefault(camera, set()).add(number)
+        lost = 0
+        for said, frames in self._accounts():
+            confirmed = unfolded(said.confirmed, frames=frames)
+            there = [number for number in numbers.get(said.camera, ()) if number < frames]
+            confirmed[there] = False
+            lost += int(confirmed.sum())
+        return lost
+
+    def _accounts(self) -> Iterator[tuple[CameraAccount, int]]:
+        """Give the account of each planned camera that wrote one, and how many frames it was to send."""
+        for plan in self.plans.values():
+            for index in range(plan.cameras):
+                said = self.cameras.get(plan.camera(index))
+                if said is not None:
+                    yield said, plan.frames

@@ -8,16 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from consumers.ledger import summary, table
 from consumers.ledger.collect import Collected
+from consumers.ledger.truth import Truth
 from edgewise import dataset, kafka, topics
-from edgewise.clock import SECOND_NS, Clock, SystemClock
-from edgewise.errors import MissingError
-from edgewise.kafka import Client
+from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
+from edgewise.errors import MissingError, UnreachableError
+from edgewise.kafka import Client, Consumer
 from edgewise.messages import Tier
 from edgewise.parts import Progress, Stop, say
 from edgewise.summary import Summary
 
 BATCH: Final = 2000
 POLL_S: Final = 0.05
+CATCH_UP_S: Final = 0.5
+"""How often a ledger that has not caught up asks whether it has."""
+DRAIN_S: Final = 10.0
+"""How long it reads on at the end, at most."""
 
 
 class LedgerSettings(BaseModel):
@@ -41,30 +46,78 @@ class LedgerSettings(BaseModel):
     """Of the topics frames and results, if they are not there yet."""
 
 
-def collect(settings: LedgerSettings, *, clock: Clock, done: Callable[[], bool]) -> Collected:
-    """Read until every frame sent is accounted for, or nothing has come for long enough."""
+class _Reading:
+    """The topics of one run under a ledger's eyes."""
+
+    def __init__(self, consumer: Consumer, run: str, *, clock: Clock, truth: Truth) -> None:
+        self._consumer, self._clock, self._truth = consumer, clock, truth
+        self._away = self._said = False
+        self._next_look_ns = clock.ticks_ns()
+        self.collected = Collected(run)
+
+    def take(self) -> bool:
+        """Take what there is; say whether there was any."""
+        records = self._consumer.take(limit=BATCH, wait_s=POLL_S)
+        self.collected.add(records, now_ns=self._clock.now_ns())
+        for plan in self.collected.plans.values():
+            self._truth.labels(plan)  # a split that nobody had asked for is loaded now, and not after the run
+        return bool(records)
+
+    def behind(self) -> bool:
+        """Say whether there is more to take; a Kafka that is away, or has just come back, may have more."""
+        was_away = self._away
+        try:
+            lag, self._away = self._consumer.lag(), False
+        except UnreachableError as error:
+            if not self._said:
+                say(f"ledger: {error}; waiting for it")
+            self._away = self._said = True
+            return True
+        return lag > 0 or was_away
+
+    def catch_up(self) -> None:
+        """Notice when everything was read for the first time."""
+        if self.collected.caught_up_ns is not None or self._clock.ticks_ns() < self._next_look_ns:
+            return
+        if not self.behind():
+            self.collected.caught_up_ns = self._clock.now_ns()
+        self._next_look_ns = self._clock.ticks_ns() + round(CATCH_UP_S * SECOND_NS)
+
+
+def collect(settings: LedgerSettings, *, clock: Clock, done: Callable[[], bool], truth: Truth) -> Collected:
+    """Open the topics and follow them."""
     topics.ensure(settings.kafka, partitions=settings.partitions)
     everything = [topics.RUNS, topics.FRAMES, topics.RESULTS, topics.REJECTED]
     consumer = kafka.consumer(settings.kafka, topics=everything, client=settings.kafka_client)
-    collected = Collected(settings.run, clock.now_ns())
-    progress = Progress("ledger", clock=clock)
-    quiet_since_ns = clock.ticks_ns()
-    settle_ns = round(settings.settle_s * SECOND_NS)
     say(f"ledger: accounting for run {settings.run}")
     try:
-        while not done() and not collected.complete(settings.tiers):
-            records = consumer.take(limit=BATCH, wait_s=POLL_S)
-            collected.add(records, now_ns=clock.now_ns())
-            if records or not _over(collected, now_ns=clock.now_ns()):
-                quiet_since_ns = clock.ticks_ns()
-            if clock.ticks_ns() - quiet_since_ns > settle_ns:
-                break
-            progress.tell(max((len(collected.tiers[tier].first) for tier in settings.tiers), default=0))
-        # What was rejected or came twice may be a moment behind the last result.
-        while records := consumer.take(limit=BATCH, wait_s=POLL_S):
-            collected.add(records, now_ns=clock.now_ns())
+        return follow(consumer, settings, clock=clock, done=done, truth=truth)
     finally:
         consumer.close()
+
+
+def follow(
+    consumer: Consumer, settings: LedgerSettings, *, clock: Clock, done: Callable[[], bool], truth: Truth
+) -> Collected:
+    """Read until every frame sent is accounted for, or nothing has come for long enough and nothing is left."""
+    reading = _Reading(consumer, settings.run, clock=clock, truth=truth)
+    collected = reading.collected
+    progress = Progress("ledger", clock=clock)
+    quiet = Deadline(clock, within_s=settings.settle_s)
+    while not done() and not collected.complete(settings.tiers):
+        if reading.take() or not _over(collected, now_ns=clock.now_ns()):
+            quiet = Deadline(clock, within_s=settings.settle_s)
+        reading.catch_up()
+        if quiet.passed():
+            if not reading.behind():
+                break
+            quiet = Deadline(clock, within_s=settings.settle_s)
+        progress.tell(max((len(collected.tiers[tier].first) for tier in settings.tiers), default=0))
+    # What was rejected or came twice may be a moment behind the last result.
+    reading.take()
+    drained = Deadline(clock, within_s=DRAIN_S)
+    while not drained.passed() and reading.behind():
+        reading.take()
     return collected
 
 
@@ -81,10 +134,10 @@ def run(settings: LedgerSettings) -> tuple[Summary, int]:
     """Account for a run; write the files; give the summary and the exit code: 4 if it is INVALID."""
     stop = Stop()
     _writable(settings.out)
+    truth = Truth(lambda split: dataset.load(split, say=say).labels)
     stop.holding = True
-    collected = collect(settings, clock=SystemClock(), done=lambda: stop.asked)
-    split = next((plan.split for plan in collected.plans.values()), "test")
-    frames = table.make(collected, tiers=settings.tiers, truth=dataset.load(split, say=say).labels)
+    collected = collect(settings, clock=SystemClock(), done=lambda: stop.asked, truth=truth)
+    frames = table.make(collected, tiers=settings.tiers, truth=truth)
     counted = summary.make(collected, frames, tiers=settings.tiers)
     table.write(frames, settings.out / "frames.parquet")
     write(counted, settings.out)

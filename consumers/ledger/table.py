@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from consumers.ledger.collect import Collected
+from consumers.ledger.truth import Truth
 from edgewise.account import CameraAccount, Plan, unfolded
 from edgewise.errors import MissingError
 from edgewise.messages import Tier
@@ -32,6 +32,9 @@ class Fate(StrEnum):
 NOT_SENT: Final = frozenset({Fate.DROPPED})
 """Frames that no tier owes a result."""
 
+ROWS_AT_ONCE: Final = 20_000
+"""As many are held as Python's dicts, of 2 kB each; in the table a row takes a tenth."""
+
 SCHEMA: Final = pa.schema(
     [
         pa.field("run", pa.dictionary(pa.int32(), pa.string())),
@@ -44,6 +47,7 @@ SCHEMA: Final = pa.schema(
         pa.field("label", pa.int32()),
         pa.field("score", pa.float32()),
         pa.field("correct", pa.bool_()),
+        pa.field("right_image", pa.bool_()),
         pa.field("latency_ns", pa.int64()),
         pa.field("due_ns", pa.int64()),
         pa.field("sent_ns", pa.int64()),
@@ -65,16 +69,19 @@ SCHEMA: Final = pa.schema(
         pa.field("reordered", pa.bool_()),
     ]
 )
-"""Nanoseconds since 1970, null where it did not happen; latency is seen_ns - due_ns."""
+"""Nanoseconds since 1970, null where it did not happen; latency is seen_ns - due_ns.
+
+Truth is null where the plan's data set is not ours. An answer to another image than the plan's is not correct.
+"""
 
 
-def make(collected: Collected, *, tiers: Sequence[Tier], truth: NDArray[np.uint8]) -> pa.Table:
-    """Build the table; ``truth`` is the split's labels in stored order."""
-    rows: list[dict[str, Any]] = []
-    for plan in collected.plans.values():
-        for index in range(plan.cameras):
-            rows.extend(_camera_rows(collected, plan, index, tiers=tiers, truth=truth))
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+def make(collected: Collected, *, tiers: Sequence[Tier], truth: Truth, rows_at_once: int = ROWS_AT_ONCE) -> pa.Table:
+    """Build the table, piece by piece: a row takes far more room as a dict."""
+    rows = _rows(collected, tiers=tiers, truth=truth)
+    pieces = [SCHEMA.empty_table()]
+    while some := list(islice(rows, rows_at_once)):
+        pieces.append(pa.Table.from_pylist(some, schema=SCHEMA))
+    return pa.concat_tables(pieces[1:] or pieces).unify_dictionaries()
 
 
 def write(table: pa.Table, path: Path) -> None:
@@ -89,10 +96,16 @@ def write(table: pa.Table, path: Path) -> None:
         raise MissingError(f"{path} cannot be written: {error}; free some space or choose another --out") from error
 
 
+def _rows(collected: Collected, *, tiers: Sequence[Tier], truth: Truth) -> Iterator[dict[str, Any]]:
+    for plan in collected.plans.values():
+        for index in range(plan.cameras):
+            yield from _camera_rows(collected, plan, index, tiers=tiers, truth=truth)
+
+
 def _camera_rows(
-    collected: Collected, plan: Plan, index: int, *, tiers: Sequence[Tier], truth: NDArray[np.uint8]
+    collected: Collected, plan: Plan, index: int, *, tiers: Sequence[Tier], truth: Truth
 ) -> Iterator[dict[str, Any]]:
-    camera = plan.camera(index)
+    camera, labels = plan.camera(index), truth.labels(plan)
     sources = _Sources(collected.cameras.get(camera), frames=plan.frames)
     schedule = zip(plan.due_ns(index).tolist(), plan.image(index).tolist(), strict=True)
     for number, (due_ns, image) in enumerate(schedule):
@@ -102,7 +115,7 @@ def _camera_rows(
             "camera": camera,
             "number": number,
             "image": image,
-            "truth": int(truth[image]),
+            "truth": None if labels is None else int(labels[image]),
             "due_ns": due_ns,
         }
         if bridged is not None:
@@ -125,12 +138,13 @@ def _answered(
     answer = count.first.get(key)
     if answer is None:
         return {"fate": unanswered.value, "copies": 0, "reordered": False}
-    result = answer.result
+    result, right_image = answer.result, answer.result.image == row["image"]
     return {
         "fate": Fate.ANSWERED.value,
         "label": result.label,
         "score": result.score,
-        "correct": result.label == row["truth"],
+        "correct": None if row["truth"] is None else right_image and result.label == row["truth"],
+        "right_image": right_image,
         "latency_ns": answer.seen_ns - row["due_ns"],
         "sent_ns": result.sent_ns,
         "received_ns": result.received_ns,

@@ -44,8 +44,8 @@ class Producer(Protocol):
     """Stores records with acks=all, idempotent, each key in the order it was sent.
 
     A producer that could not store a record raises UnreachableError from ``stored`` or
-    ``close`` and is of no more use: what it had not reported as stored must be sent again
-    by a new one.
+    ``close``, once it has reported what is stored, and is of no more use: abandon it, and
+    send what it had not reported as stored again by a new one.
     """
 
     def send(self, topic: str, *, key: str, value: bytes, receipt: int, headers: Sequence[Header] = ()) -> None:
@@ -56,6 +56,9 @@ class Producer(Protocol):
 
     def close(self, *, within_s: float) -> Sequence[int]:
         """Finish what is under way; give the receipts that became safe meanwhile."""
+
+    def abandon(self) -> None:
+        """Drop what is under way, at once: a new producer will be sent it again."""
 
 
 class Consumer(Protocol):

@@ -56,6 +56,8 @@ class ConfluentProducer:
             self._producer.produce(topic, value, key, headers=list(headers), on_delivery=delivered)
         except BufferError:
             self._failed = "Kafka took none for so long that no more can wait"
+        except ck.KafkaException as error:  # too large, no such topic, or this producer is past use
+            self._failed = str(error)
 
     def stored(self, *, wait_s: float = 0.0) -> Sequence[int]:
         """See Producer."""
@@ -66,11 +68,21 @@ class ConfluentProducer:
         """See Producer."""
         if left := self._producer.flush(within_s):
             self._failed = self._failed or f"{left} still under way after {within_s:.0f} s"
+        if self._failed is not None:
+            raise self._failure()
         return self._safe()
 
+    def _failure(self) -> UnreachableError:
+        return UnreachableError("Kafka", at=self._address, hint=f"a record was not stored: {self._failed}")
+
+    def abandon(self) -> None:
+        """See Producer."""
+        self._producer.purge()
+        self._producer.flush(0)
+
     def _safe(self) -> Sequence[int]:
-        if self._failed is not None:
-            raise UnreachableError("Kafka", at=self._address, hint=f"a record was not stored: {self._failed}")
+        if self._failed is not None and not self._stored:
+            raise self._failure()
         stored, self._stored = self._stored, []
         return stored
 

@@ -2,7 +2,8 @@
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -19,6 +20,19 @@ FOREVER_MS: Final = 2_147_483_647
 logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the parts say in their own words that a broker is away
 
 
+@contextmanager
+def reaching(address: str) -> Iterator[None]:
+    """Turn whatever kafka-python raises into a Kafka that does not answer.
+
+    Raises:
+        UnreachableError: in place of KafkaError.
+    """
+    try:
+        yield
+    except KafkaError as error:
+        raise UnreachableError("Kafka", at=address, hint=HINT) from error
+
+
 class PureProducer:
     """See ``edgewise.kafka.Producer``."""
 
@@ -26,7 +40,7 @@ class PureProducer:
         self._address = address
         self._stored: deque[int] = deque()  # filled by kafka-python's sender thread
         self._failed: BaseException | None = None
-        try:
+        with reaching(address):
             self._producer = KafkaProducer(
                 bootstrap_servers=address,
                 acks="all",
@@ -39,8 +53,6 @@ class PureProducer:
                 max_block_ms=ANSWER_MS,
                 reconnect_backoff_max_ms=1000,
             )
-        except KafkaError as error:
-            raise UnreachableError("Kafka", at=address, hint=HINT) from error
 
     def send(self, topic: str, *, key: str, value: bytes, receipt: int, headers: Sequence[Header] = ()) -> None:
         """See Producer."""
@@ -68,11 +80,21 @@ class PureProducer:
             self._producer.close(timeout=within_s)
         except KafkaError as error:
             self._give_up(error)
+        if self._failed is not None:
+            raise self._failure()
         return self._safe()
 
+    def _failure(self) -> UnreachableError:
+        return UnreachableError("Kafka", at=self._address, hint=f"a record was not stored: {self._failed!r}")
+
+    def abandon(self) -> None:
+        """See Producer."""
+        with suppress(KafkaError):
+            self._producer.close(timeout=0)
+
     def _safe(self) -> Sequence[int]:
-        if self._failed is not None:
-            raise UnreachableError("Kafka", at=self._address, hint=f"a record was not stored: {self._failed!r}")
+        if self._failed is not None and not self._stored:
+            raise self._failure()
         return [self._stored.popleft() for _ in range(len(self._stored))]
 
 
@@ -80,7 +102,8 @@ class PureConsumer:
     """See ``edgewise.kafka.Consumer``."""
 
     def __init__(self, address: str, *, topics: Sequence[str], group: str | None, from_end: bool) -> None:
-        try:
+        self._address = address
+        with reaching(address):
             self._consumer = KafkaConsumer(
                 bootstrap_servers=address,
                 group_id=group,
@@ -90,15 +113,16 @@ class PureConsumer:
                 bootstrap_timeout_ms=ANSWER_MS,
                 reconnect_backoff_max_ms=1000,
             )
-        except KafkaError as error:
-            raise UnreachableError("Kafka", at=address, hint=HINT) from error
-        if group is not None:
-            self._consumer.subscribe(list(topics))
-            return
+            if group is None:
+                self._assign(topics, from_end=from_end)
+            else:
+                self._consumer.subscribe(list(topics))
+
+    def _assign(self, topics: Sequence[str], *, from_end: bool) -> None:
         numbers = {topic: self._consumer.partitions_for_topic(topic) for topic in topics}
         for topic, found in numbers.items():
             if not found:
-                raise no_topic(address, topic)
+                raise no_topic(self._address, topic)
         places = [TopicPartition(topic, number) for topic, found in numbers.items() for number in found or ()]
         self._consumer.assign(places)
         (self._consumer.seek_to_end if from_end else self._consumer.seek_to_beginning)(*places)
@@ -107,20 +131,23 @@ class PureConsumer:
 
     def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
         """See Consumer."""
-        taken = self._consumer.poll(timeout_ms=round(wait_s * 1000), max_records=limit)
+        with reaching(self._address):
+            taken = self._consumer.poll(timeout_ms=round(wait_s * 1000), max_records=limit)
         return [_record(found) for records in taken.values() for found in records]
 
     def commit(self, following: Mapping[Place, int]) -> None:
         """See Consumer."""
         if following:
             offsets = {TopicPartition(*place): OffsetAndMetadata(offset, "", -1) for place, offset in following.items()}
-            self._consumer.commit_async(offsets)
+            with reaching(self._address):
+                self._consumer.commit_async(offsets)
 
     def lag(self) -> int:
         """See Consumer."""
-        places = list(self._consumer.assignment())
-        ends = self._consumer.end_offsets(places)
-        return sum(max(0, ends[place] - self._consumer.position(place)) for place in places)
+        with reaching(self._address):
+            places = list(self._consumer.assignment())
+            ends = self._consumer.end_offsets(places)
+            return sum(max(0, ends[place] - self._consumer.position(place)) for place in places)
 
     def close(self) -> None:
         """See Consumer."""

@@ -22,8 +22,8 @@ RETRY_NS: Final = 200 * MILLISECOND_NS
 THROWN_OUT_WITHIN_NS: Final = 2 * SECOND_NS
 THROWN_OUT_MAX: Final = 5
 """Connections in a row that were lost that soon: two clients take the session from one another."""
-REFUSED: Final = 0x80
-"""Reason codes from here on mean no."""
+SUBSCRIBING, LEAVING, TIDYING = 1, 2, 3
+"""Packet ids of our own requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,11 @@ class Subscription:
         """The topic filter."""
         return f"$share/{self.share}/{ALL_FRAMES}" if self.share else ALL_FRAMES
 
+    @property
+    def other_pattern(self) -> str:
+        """The topic filter that this session may have had before."""
+        return ALL_FRAMES if self.share else f"$share/{self.part}/{ALL_FRAMES}"
+
 
 class MqttInbox:
     """A persistent session that survives the broker's restarts and its own.
@@ -56,12 +61,12 @@ class MqttInbox:
         self._address, self._subscription, self._clock, self._say = address, subscription, clock, say
         self._status = part_status(subscription.part, subscription.client_id)
         self._ready: deque[Arrival] = deque()
-        self._under_way: Prefix[int] = Prefix()
+        self._under_way: Prefix[int | None] = Prefix()
         self._connection: Connection | None = None
         self._retry_ns = 0
         self.reconnects = self._thrown_out = 0
         self._since_ns = clock.ticks_ns()
-        self.unsubscribed = False
+        self._leaving = self.unsubscribed = False
         """No more frames will be queued for this session; those that are still come."""
         with greeting(address):
             self._connection = self._connected()
@@ -78,9 +83,12 @@ class MqttInbox:
         )
         connection = Connection(self._address, hello=hello, clock=self._clock)
         self._since_ns = self._clock.ticks_ns()
-        # Always, not only in a new session: a broker that lost its memory says nothing.
-        once = mqtt5.TopicFilter(mine.pattern, max_qos=mqtt5.QoS.AT_LEAST_ONCE)
-        connection.send(mqtt5.SubscribePacket(1, [once]).write())
+        if not self._leaving:
+            # Always, not only in a new session: a broker that lost its memory says nothing.
+            once = mqtt5.TopicFilter(mine.pattern, max_qos=mqtt5.QoS.AT_LEAST_ONCE)
+            # The session may be from before it was shared, or no longer is: both would give each frame twice.
+            connection.send(mqtt5.UnsubscribePacket(TIDYING, [mine.other_pattern]).write())
+            connection.send(mqtt5.SubscribePacket(SUBSCRIBING, [once]).write())
         return connection
 
     def take(self, *, limit: int, wait_s: float) -> Sequence[Arrival]:
@@ -111,20 +119,24 @@ class MqttInbox:
         now_ns = self._clock.now_ns()
         for packet in packets:
             if isinstance(packet, mqtt5.PublishPacket):
-                if packet.packet_id is None:
-                    continue  # QoS 0: no promise was asked for, and frames never come so
+                # QoS 0 has no id and gets no acknowledgement: whoever sends so asked for no promise.
                 receipt = self._under_way.begin(packet.packet_id)
                 camera = packet.topic.split("/")[1]
                 self._ready.append(Arrival(camera, packet.payload, receipt, now_ns, f"mqtt {packet.topic}"))
             elif isinstance(packet, mqtt5.SubAckPacket):
-                refused = [code.name for code in packet.reason_codes if int(code) >= REFUSED]
-                if refused:
-                    raise UnreachableError(
-                        "MQTT broker", at=self._address, hint=f"it refused the subscription: {refused[0]}"
-                    )
+                for code in packet.reason_codes:
+                    self._accepted(code)
                 connection.send(status(self._status, online=True))
-            elif isinstance(packet, mqtt5.UnsubAckPacket):
+            elif isinstance(packet, mqtt5.UnsubAckPacket) and packet.packet_id == LEAVING:
                 self.unsubscribed = True
+
+    def _accepted(self, code: mqtt5.SubAckReasonCode) -> None:
+        """Raise ConfigError if the broker did not grant what the promises need: QoS 1."""
+        if code != mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
+            raise ConfigError(
+                f"the MQTT broker at {self._address} did not grant QoS 1 for {self._subscription.pattern} "
+                f"({code.name.lower().replace('_', ' ')}); see what it can do: edgewise doctor --mqtt {self._address}"
+            )
 
     def finish(self, receipts: Sequence[int]) -> None:
         """Acknowledge what is safe: the finished frames before which none is unfinished."""
@@ -133,7 +145,8 @@ class MqttInbox:
             return
         try:
             # One write for all: a system call costs more than fifty acknowledgements.
-            self._connection.send(b"".join(mqtt5.PubAckPacket(packet_id).write() for packet_id in safe))
+            numbers = (packet_id for packet_id in safe if packet_id is not None)
+            self._connection.send(b"".join(mqtt5.PubAckPacket(packet_id).write() for packet_id in numbers))
         except LostError as error:
             self._lost(error)
 
@@ -177,9 +190,10 @@ class MqttInbox:
 
     def unsubscribe(self) -> None:
         """Ask for no more frames; go on taking until ``unsubscribed`` and nothing is under way."""
+        self._leaving = True
         if self._connection is not None:
             with suppress(LostError):
-                self._connection.send(mqtt5.UnsubscribePacket(2, [self._subscription.pattern]).write())
+                self._connection.send(mqtt5.UnsubscribePacket(LEAVING, [self._subscription.pattern]).write())
 
     def close(self, *, end_session: bool) -> None:
         """Leave in order; ``end_session`` has the broker keep nothing for us."""

@@ -35,8 +35,10 @@ class MqttOutbox:
     second has passed.
     """
 
-    def __init__(self, address: str, *, camera: str, window: int, clock: Clock) -> None:
+    def __init__(self, address: str, *, camera: str, window: int, clock: Clock, run: str = "") -> None:
         self._address, self._camera, self._clock = address, camera, clock
+        # With the run: two runs at once may have cameras of the same name, and ids must differ.
+        self._client_id = f"camera-{camera}-{run}" if run else f"camera-{camera}"
         self._topic, self._status = f"cameras/{camera}/frames", camera_status(camera)
         self._asked_window = self._window = window
         self._in_flight: dict[int, tuple[int, bytes]] = {}
@@ -48,7 +50,7 @@ class MqttOutbox:
 
     def _connect(self) -> None:
         hello = mqtt5.ConnectPacket(
-            f"camera-{self._camera}",
+            self._client_id,
             clean_start=False,
             keep_alive=KEEP_ALIVE_S,
             session_expiry_interval=SESSION_S,

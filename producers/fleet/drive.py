@@ -7,6 +7,7 @@ from typing import Final
 
 from edgewise.clock import SECOND_NS, Clock, Deadline
 from edgewise.mqtt.connection import Connection
+from edgewise.parts import CLOSE_S
 from producers.camera.camera import Camera
 
 TICK_S: Final = 0.2
@@ -56,14 +57,15 @@ def drive(
 ) -> None:
     """Turn the cameras until each frame was dropped or answered.
 
-    After the last frame the answers may take ``answers_within_s``; what is unanswered
-    then stays unanswered in the accounts.
+    After the last frame the answers may take ``answers_within_s``, or CLOSE_S once somebody
+    asked to stop; what is unanswered then stays unanswered in the accounts.
     """
     sockets = _Sockets()
     due = [(due_ns, index) for index, camera in enumerate(cameras) if (due_ns := camera.next_due_ns()) is not None]
     heapq.heapify(due)
     tick_ns = 0
     last: Deadline | None = None
+    stopping = False
     while not (last and last.passed()):
         now_ns = clock.now_ns()
         while due and due[0][0] <= now_ns:
@@ -74,12 +76,16 @@ def drive(
             heapq.heappop(due) if next_ns is None else heapq.heapreplace(due, (next_ns, index))
         if clock.ticks_ns() >= tick_ns:
             tick_ns = clock.ticks_ns() + round(TICK_S * SECOND_NS)
-            if done() and due:
+            if done() and not stopping:
+                stopping = True
                 due.clear()
-                for camera in cameras:
-                    camera.give_up()
+                _give_up(cameras)
+                last = Deadline(clock, within_s=CLOSE_S)
+            enough = Deadline(clock, within_s=TICK_S)
             for camera in cameras:
-                _look_after(camera, sockets)
+                # Connecting again may take its time; those who are connected must not wait for all who are not.
+                if camera.outbox.connection is not None or not enough.passed():
+                    _look_after(camera, sockets)
             tell(sum(camera.over() for camera in cameras))
             if not due:
                 last = last or Deadline(clock, within_s=answers_within_s)
@@ -88,7 +94,13 @@ def drive(
         wait_s = min(TICK_S, (due[0][0] - clock.now_ns()) / SECOND_NS) if due else TICK_S
         for camera in sockets.ready(wait_s=wait_s):
             _look_after(camera, sockets)
+    _give_up(cameras)
     sockets.close()
+
+
+def _give_up(cameras: Sequence[Camera]) -> None:
+    for camera in cameras:
+        camera.give_up()
 
 
 def _look_after(camera: Camera, sockets: _Sockets) -> None:

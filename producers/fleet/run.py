@@ -81,7 +81,13 @@ class Fleet:
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
         await_parts(settings.mqtt, parts=settings.wait_for, clock=clock, within_s=settings.wait_s)
         outboxes = [
-            MqttOutbox(settings.mqtt, camera=f"{settings.fleet}-{index}", window=settings.window, clock=clock)
+            MqttOutbox(
+                settings.mqtt,
+                camera=f"{settings.fleet}-{index}",
+                window=settings.window,
+                clock=clock,
+                run=settings.run,
+            )
             for index in range(settings.cameras)
         ]
         self.plan = self._planned()

@@ -123,6 +123,16 @@ class TestClient:
         with reading(kafka.address, topic, client) as reader:
             assert all(record.appended_ns > MOMENT_NS for record in took(reader, 5))
 
+    def test_what_cannot_be_stored_is_said_after_what_was(self, kafka: Broker, topic: str, client: Client) -> None:
+        writer = producer(kafka.address, client=client)
+        writer.send(topic, key="k", value=b"small", receipt=1)
+        stored = list(eventually(writer.stored, within_s=CLOSE_S))
+        writer.send(topic, key="k", value=bytes(4 << 20), receipt=2)
+        with pytest.raises(UnreachableError, match="a record was not stored"):
+            eventually(lambda: writer.stored(wait_s=0.1), within_s=CLOSE_S)
+        writer.abandon()
+        assert stored == [1]
+
     def test_an_empty_value_is_a_value(self, kafka: Broker, topic: str, client: Client) -> None:
         writer = producer(kafka.address, client=client)
         writer.send(topic, key="", value=b"", receipt=0)

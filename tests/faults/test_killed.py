@@ -4,14 +4,17 @@ A short form of what ``make acceptance`` does with 20,000 frames.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgewise import kafka, topics
 from edgewise.clock import Deadline
+from edgewise.errors import EdgewiseError
 from tests.real import eventually
-from tests.system import accounted, fates, running, sending
+from tests.system import System, accounted, fates, running, sending
 
 FRAMES = int(os.environ.get("EDGEWISE_FAULT_FRAMES", "4000"))
 RATE_HZ = 500.0
@@ -109,3 +112,27 @@ def test_a_gateway_killed_beside_the_mqtt_broker_loses_nothing(tmp_path: Path) -
         summary = accounted(system, ledger, fleet, within_s=WITHIN_S)
         assert (summary.verdict, summary.tiers["gateway"].missing) == ("VALID", 0), summary
         assert fates(system) == {"answered": FRAMES}
+
+
+def test_a_kafka_that_comes_back_empty_gets_its_topics_and_the_frames_that_follow(tmp_path: Path) -> None:
+    with running(tmp_path) as system:
+        bridge = system.start("bridge")
+        system.fleet(frames=FRAMES, rate_hz=100)
+        sending(system)
+        system.kafka.stop()
+        shutil.rmtree(system.kafka.data)
+        system.kafka.start()
+        eventually(lambda: records_in(system) > 0, within_s=90)
+        assert bridge.running()
+
+
+def records_in(system: System) -> int:
+    """Count the frames that a new reader finds, without making the topic."""
+    try:
+        consumer = kafka.consumer(system.kafka.address, topics=[topics.FRAMES])
+    except EdgewiseError:
+        return 0
+    try:
+        return consumer.lag()
+    finally:
+        consumer.close()

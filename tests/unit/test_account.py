@@ -2,7 +2,7 @@
 
 import json
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -155,3 +155,39 @@ def test_each_truth_has_a_key_of_its_own() -> None:
 
 def test_a_plan_names_its_cameras() -> None:
     assert [PLAN.camera(index) for index in (0, 3)] == ["camera-0", "camera-3"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"rate_hz": rate_hz} for rate_hz in (0, -1, 1e-300, 1e999)),
+        *({"cameras": cameras} for cameras in (0, -1, 100_001)),
+        *({"frames": frames} for frames in (0, -1, 10_000_001)),
+        *({"images": images} for images in (0, -5, 10**12)),
+        *({"drop_after_s": drop_after_s} for drop_after_s in (0, -1, 1e999)),
+        *({"seed": -1}, {"start_ns": -1}, {"start_ns": 10**30}),
+        *({"fleet": fleet} for fleet in ("", "Yard", "y" * 41, "yard\n")),
+        {"cameras": 100_000, "frames": 10_000_000},
+        {"frames": 10_000_000, "rate_hz": 0.001},
+    ],
+)
+def test_a_plan_that_nobody_could_keep_is_none(changes: dict[str, Any]) -> None:
+    assert account.decode(account.encode(changed(**changes))) is None
+
+
+def test_the_largest_plans_are_plans() -> None:
+    for changes in ({"cameras": 100_000, "frames": 100}, {"cameras": 1, "frames": 10_000_000}):
+        assert account.decode(account.encode(changed(**changes))) == changed(**changes)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [[(-1, 3)], [(3, 2)], [(0, 10_000_000)], [(-(10**30), 10**30)], [(0, 9_999_999)] * 3],
+)
+def test_ranges_that_are_none_make_no_account(sent: list[tuple[int, int]]) -> None:
+    assert account.decode(account.encode(CAMERA.model_copy(update={"sent": sent}))) is None
+
+
+@pytest.mark.parametrize(("folded", "covered"), [([(8, 99)], [8, 9]), ([(20, 30)], []), ([(-3, 1)], [0, 1])])
+def test_ranges_beyond_the_schedule_are_cut_off(folded: list[tuple[int, int]], covered: list[int]) -> None:
+    assert np.flatnonzero(unfolded(folded, frames=10)).tolist() == covered

@@ -1,6 +1,7 @@
 """What became of every frame, from records in memory: each counts once, and what is missing has a last place."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,22 +13,25 @@ import pytest
 
 from consumers.ledger import summary, table
 from consumers.ledger.collect import Answer, Collected
+from consumers.ledger.run import DRAIN_S, LedgerSettings, follow
 from consumers.ledger.table import NOT_SENT, Fate
-from edgewise import account, topics
+from consumers.ledger.truth import Truth
+from edgewise import account, dataset, topics
 from edgewise.account import CameraAccount, Closing, Plan, Range
 from edgewise.arrival import BRIDGED_NS
-from edgewise.clock import MILLISECOND_NS, SECOND_NS
-from edgewise.errors import MissingError
-from edgewise.kafka import Header, Record
+from edgewise.clock import MILLISECOND_NS, SECOND_NS, ManualClock
+from edgewise.errors import MissingError, UnreachableError
+from edgewise.kafka import Header, Place, Record
 from edgewise.messages import Tier, decode_result, encode_frame, encode_result
-from edgewise.summary import Summary, TierSummary
+from edgewise.summary import Lateness, Summary, TierSummary
 from tests.fakes import FRAME, RESULT
 
 RUN: Final = "tale"
 START_NS: Final = 1_763_000_000_000_000_000
-BEGAN_NS: Final = START_NS - SECOND_NS
-"""When the ledger began to read: before the run, unless a test says otherwise."""
+CAUGHT_UP_NS: Final = START_NS - SECOND_NS
+"""When the ledger had read all there was: before the run, unless a test says otherwise."""
 TRUTH: Final = (np.arange(10_000) % 10).astype(np.uint8)
+LABELS: Final = Truth(lambda _: TRUTH)
 LATENCY_NS: Final = 25 * MILLISECOND_NS
 GATEWAY: Final = (Tier.GATEWAY,)
 
@@ -44,7 +48,7 @@ def plan(**changes: Any) -> Plan:  # noqa: ANN401 - any field
         dataset="cifar10",
         split="test",
         images=10_000,
-        dataset_sha256="8193b3fb",
+        dataset_sha256=dataset.SPLITS["test"].sha256,
         codec=FRAME.codec,
         drop_after_s=5,
         version="0.1.0",
@@ -57,11 +61,11 @@ class Tale:
     """A run told record by record, in the order of the calls."""
 
     plan: Plan = field(default_factory=plan)
-    began_ns: int = BEGAN_NS
+    caught_up_ns: int | None = CAUGHT_UP_NS
     collected: Collected = field(init=False)
 
     def __post_init__(self) -> None:
-        self.collected = Collected(RUN, self.began_ns)
+        self.collected = Collected(RUN, caught_up_ns=self.caught_up_ns)
         self.entry(self.plan)
 
     def add(self, topic: str, value: bytes, *, at_ns: int = START_NS, headers: Sequence[Header] = ()) -> None:
@@ -92,20 +96,26 @@ class Tale:
         run: str = RUN,
         tier: Tier = Tier.GATEWAY,
         wrong: bool = False,
+        of_image: int | None = None,
         late_ns: int = LATENCY_NS,
     ) -> None:
-        known = camera == "yard-0" and number < self.plan.frames
-        due_ns = int(self.plan.due_ns(0)[number]) if known else START_NS
-        image = int(self.plan.image(0)[number]) if known else 0
+        schedules = {
+            one.camera(index): (one, index) for one in self.collected.plans.values() for index in range(one.cameras)
+        }
+        due_ns, image = START_NS, 0
+        if camera in schedules and 0 <= number < schedules[camera][0].frames:
+            schedule, index = schedules[camera]
+            due_ns, image = int(schedule.due_ns(index)[number]), int(schedule.image(index)[number])
         label = (int(TRUTH[image]) + wrong) % 10
-        answer = replace(RESULT, run=run, camera=camera, number=number, image=image, tier=tier, label=label)
+        seen = image if of_image is None else of_image
+        answer = replace(RESULT, run=run, camera=camera, number=number, image=seen, tier=tier, label=label)
         self.add(topics.RESULTS, encode_result(answer), at_ns=due_ns + late_ns)
 
     def rejection(self, *, by: str = "gateway", rule: str = "check-sum", at_ns: int = START_NS) -> None:
         self.add(topics.REJECTED, b"?", headers=[("by", by.encode()), ("rule", rule.encode())], at_ns=at_ns)
 
     def table(self, tiers: Sequence[Tier] = GATEWAY) -> pa.Table:
-        return table.make(self.collected, tiers=tiers, truth=TRUTH)
+        return table.make(self.collected, tiers=tiers, truth=LABELS)
 
     def summary(self, tiers: Sequence[Tier] = GATEWAY) -> Summary:
         return summary.make(self.collected, self.table(tiers), tiers=tiers)
@@ -144,6 +154,7 @@ def test_a_run_without_a_fault_is_valid_and_complete() -> None:
         "dropped_at_source": 0,
         "bridged": 10,
         "bridged_copies": 0,
+        "never_bridged": 0,
         "rejected": 0,
     }
     assert found.lateness_ms.model_dump() == {"p50": 0.5, "p99": 2.0, "max": 3.0}
@@ -206,7 +217,7 @@ def test_a_duplicate_never_counts_again() -> None:
 def test_a_deliberately_wrong_ledger_is_found_out(wrongly: type[Collected]) -> None:
     tale = told([])
     right = tale.collected
-    tale.collected = wrongly(RUN, BEGAN_NS, right.plans, right.cameras, right.closings, right.bridged)
+    tale.collected = wrongly(RUN, CAUGHT_UP_NS, right.plans, right.cameras, right.closings, right.bridged)
     with pytest.raises(AssertionError):
         assert_each_frame_counts_once(tale)
 
@@ -281,7 +292,10 @@ def test_a_dropped_frame_is_owed_by_no_tier() -> None:
         tale.result(number)
     assert tale.collected.complete(GATEWAY)
     found = tale.summary()
-    assert (found.verdict, found.tiers["gateway"].missing, found.frames.dropped_at_source) == ("VALID", 0, 2)
+    assert (found.tiers["gateway"].missing, found.frames.dropped_at_source) == (0, 2)
+    (reason,) = found.reasons
+    assert (found.verdict, reason.rule, reason.found, reason.limit) == ("INVALID", "dropped at source", 2, 0)
+    assert "too slow for the schedule" in reason.next
 
 
 def test_what_is_missing_makes_the_run_invalid_and_names_the_place() -> None:
@@ -348,12 +362,15 @@ def test_the_other_tiers_results_are_not_this_tiers() -> None:
     assert not tale.collected.complete([Tier.GATEWAY, Tier.CLUSTER])
 
 
-@pytest.mark.parametrize(("camera", "number"), [("stranger-0", 0), ("yard-1", 3), ("yard-0", 10), ("yard-0", 2**40)])
+@pytest.mark.parametrize(
+    ("camera", "number"), [("stranger-0", 0), ("yard-1", 3), ("yard-0", 10), ("yard-0", 2**40), ("yard-0", -1)]
+)
 def test_a_result_that_no_plan_knows_is_not_counted_and_completes_nothing(camera: str, number: int) -> None:
     tale = told(range(9))
     for _ in range(3):
         tale.result(number, camera=camera)
         tale.frame(number, camera=camera)
+    assert tale.collected.planned(tale.collected.tiers[Tier.GATEWAY].first) == 9
     assert not tale.collected.complete(GATEWAY)
     found = tale.summary()
     gateway = found.tiers["gateway"]
@@ -369,18 +386,26 @@ def test_copies_in_kafka_are_counted_apart() -> None:
     assert (frames.bridged, frames.bridged_copies) == (10, 2)
 
 
-def test_what_was_in_kafka_before_the_ledger_is_timed_by_its_append_stamp() -> None:
-    tale = Tale(began_ns=START_NS + 3600 * SECOND_NS)
-    seen_ns = tale.began_ns + SECOND_NS
-    stamps_ns = (int(tale.plan.due_ns(0)[0]) + 5 * MILLISECOND_NS, tale.began_ns - MILLISECOND_NS, seen_ns)
+def test_what_was_in_kafka_before_the_ledger_had_caught_up_is_timed_by_its_append_stamp() -> None:
+    tale = Tale(caught_up_ns=START_NS + 3600 * SECOND_NS)
+    assert tale.caught_up_ns is not None
+    seen_ns = tale.caught_up_ns + SECOND_NS
+    stamps_ns = (int(tale.plan.due_ns(0)[0]) + 5 * MILLISECOND_NS, tale.caught_up_ns - MILLISECOND_NS, seen_ns)
     for number, stamp_ns in enumerate(stamps_ns):
         wire = encode_result(replace(RESULT, run=RUN, camera="yard-0", number=number, tier=Tier.GATEWAY))
         tale.collected.add([Record(topics.RESULTS, 0, 0, "", wire, (), stamp_ns)], now_ns=seen_ns)
     rows = tale.table().to_pylist()[:3]
     assert rows[0]["latency_ns"] == 5 * MILLISECOND_NS
-    # Stamps are whole milliseconds, cut off: one of the ledger's first moment may be a little before it.
+    # Stamps are whole milliseconds, cut off: one of the moment itself may be a little before it.
     assert [row["seen_ns"] for row in rows] == [stamps_ns[0], seen_ns, seen_ns]
     assert tale.gateway().late_readings == 1
+
+
+def test_a_ledger_that_never_caught_up_times_every_result_by_its_stamp() -> None:
+    tale = Tale(caught_up_ns=None)
+    for number in range(3):
+        tale.result(number)
+    assert tale.gateway().late_readings == 3
 
 
 def test_the_stages_between_are_medians_of_what_each_result_says() -> None:
@@ -444,8 +469,8 @@ def test_without_a_closing_account_nothing_is_said_of_what_was_sent() -> None:
 
 
 def test_a_run_that_nobody_planned_is_invalid_and_nothing_of_it_is_measured() -> None:
-    collected = Collected(RUN, BEGAN_NS)
-    found = summary.make(collected, table.make(collected, tiers=GATEWAY, truth=TRUTH), tiers=GATEWAY)
+    collected = Collected(RUN, CAUGHT_UP_NS)
+    found = summary.make(collected, table.make(collected, tiers=GATEWAY, truth=LABELS), tiers=GATEWAY)
     assert (found.verdict, [reason.rule for reason in found.reasons]) == ("INVALID", ["plan"])
     gateway = found.tiers["gateway"]
     assert (gateway.accuracy, gateway.throughput_hz, gateway.latency_ms.p50, gateway.batch_mean) == (None,) * 4
@@ -490,3 +515,261 @@ def test_the_table_survives_the_file(tmp_path: Path) -> None:
 def test_a_disk_that_takes_no_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"frames\.parquet cannot be written: .*; free some space"):
         table.write(told().table(), tmp_path / "nowhere" / "frames.parquet")
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_a_table_made_piece_by_piece_is_the_same_table(rows: int) -> None:
+    tale = Tale(plan(cameras=3, frames=7))
+    tale.result(2)
+    whole = tale.table()
+    made = table.make(tale.collected, tiers=GATEWAY, truth=LABELS, rows_at_once=rows)
+    assert made.to_pylist() == whole.to_pylist()
+    assert made.column("number").num_chunks == -(-21 // rows)
+    assert summary.make(tale.collected, made, tiers=GATEWAY) == tale.summary()
+
+
+# --- what else must not pass for VALID ----------------------------------------------------------
+
+
+def never_bridged(*, answered: Iterable[int] = range(10)) -> Tale:
+    """Tell a run whose gateway has its frames from MQTT and whose bridge lost frames 3 and 4."""
+    tale = Tale()
+    tale.account()
+    tale.close()
+    for number in {*range(10)} - {3, 4}:
+        tale.frame(number)
+    for number in answered:
+        tale.result(number)
+    return tale
+
+
+def test_a_bridge_that_loses_frames_makes_the_run_invalid_though_all_are_answered() -> None:
+    tale = never_bridged()
+    assert set(tale.fates().values()) == {Fate.ANSWERED}, "the fate of an answered frame stays answered"
+    found = tale.summary()
+    (reason,) = found.reasons
+    assert (found.verdict, found.frames.never_bridged, found.tiers["gateway"].missing) == ("INVALID", 2, 0)
+    assert (reason.rule, reason.found, reason.limit) == (Fate.UNBRIDGED, 2, 0)
+    assert "bridge" in reason.next
+
+
+def test_the_cause_stands_first_if_it_is_the_cause_of_all_that_is_missing() -> None:
+    found = never_bridged(answered={*range(10)} - {3, 4}).summary()
+    assert [reason.rule for reason in found.reasons] == [Fate.UNBRIDGED, "missing in gateway"]
+    found = never_bridged(answered={*range(10)} - {3, 5}).summary()
+    assert [reason.rule for reason in found.reasons] == ["missing in gateway", Fate.UNBRIDGED]
+
+
+def test_an_account_of_more_than_the_plan_counts_only_what_was_planned() -> None:
+    tale = told()
+    tale.account(sent=[(0, 9)], confirmed=[(0, 15)])
+    assert tale.summary().frames.never_bridged == 0
+
+
+def test_without_accounts_nobody_knows_what_was_never_bridged() -> None:
+    tale = Tale()
+    tale.result(0)
+    assert tale.summary().frames.never_bridged is None
+
+
+def test_a_run_of_which_nothing_was_sent_is_not_valid() -> None:
+    tale = Tale()
+    tale.account(sent=(), confirmed=(), dropped=[(0, 9)])
+    tale.close()
+    found = tale.summary()
+    assert found.verdict == "INVALID"
+    assert [reason.rule for reason in found.reasons] == ["dropped at source", "no results in gateway"]
+
+
+def test_a_run_without_results_says_so_once() -> None:
+    assert [reason.rule for reason in told([]).summary().reasons] == ["missing in gateway"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dataset_sha256": "f" * 64}, {"dataset": "cifar100"}, {"split": "validation"}, {"images": 20_000}],
+)
+def test_frames_of_another_data_set_are_judged_by_nobody(change: Mapping[str, object]) -> None:
+    tale = Tale(plan(**change))
+    tale.account()
+    tale.close()
+    for number in range(10):
+        tale.frame(number)
+        tale.result(number)
+    found = tale.summary()
+    (reason,) = found.reasons
+    assert (found.verdict, reason.rule, reason.found) == ("INVALID", "other data set", 10)
+    assert (found.tiers["gateway"].results, found.tiers["gateway"].accuracy) == (10, None)
+
+
+def test_an_answer_to_another_image_is_not_correct_and_named() -> None:
+    tale = told(range(8))
+    for number in (8, 9):
+        tale.result(number, of_image=7)
+    found = tale.summary()
+    (reason,) = found.reasons
+    assert (found.verdict, reason.rule, reason.found, reason.limit) == ("INVALID", "wrong image in gateway", 2, 0)
+    assert found.tiers["gateway"].accuracy == 0.8
+
+
+def test_the_labels_are_loaded_before_the_run_and_those_of_train_when_a_plan_wants_them() -> None:
+    loaded: list[str] = []
+
+    def load(split: str) -> Any:  # noqa: ANN401 - an array
+        loaded.append(split)
+        return TRUTH
+
+    truth = Truth(load)
+    assert loaded == ["test"]
+    expected = dataset.SPLITS["train"]
+    train = plan(split="train", dataset_sha256=expected.sha256, images=expected.images)
+    assert truth.labels(train) is TRUTH
+    assert truth.labels(train) is TRUTH
+    assert truth.labels(plan()) is TRUTH
+    assert loaded == ["test", "train"]
+    assert truth.labels(plan(split="../etc")) is None
+
+
+# --- records of other programs ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"lateness_ms": 7}, {"lateness_ms": {"p50": "soon"}}, {"lateness_ms": {"p50": 1.0, "p99": 1.0, "max": 1e999}}],
+)
+def test_a_closing_account_with_odd_lateness_is_not_measured(said: dict[str, object]) -> None:
+    tale = told()
+    wire = {"kind": "closing", "run": RUN, "part": "fleet", "name": "yard", "summary": said}
+    tale.add(topics.RUNS, json.dumps(wire).encode())
+    found = tale.summary()
+    assert (found.verdict, found.lateness_ms) == ("VALID", Lateness(p50=None, p99=None, max=None))
+
+
+def test_the_closing_account_of_a_fleet_that_planned_nothing_is_nobodys() -> None:
+    tale = told()
+    tale.close("stranger", lateness_ms={"p50": 9.0, "p99": 9.0, "max": 9.0})
+    assert tale.summary().lateness_ms.p50 == 0.5
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+class Stream:
+    """Kafka for a ledger, under a clock that it moves: a record is there from one moment, and given from another."""
+
+    def __init__(self, clock: ManualClock, *, away: tuple[float, float] = (0, 0)) -> None:
+        self._clock, self._away = clock, away
+        self._records: list[tuple[float, float, Record]] = []
+        self.asked = 0
+        """How often for the lag."""
+
+    def now_s(self) -> float:
+        return (self._clock.now_ns() - START_NS) / SECOND_NS
+
+    def add(self, topic: str, value: bytes, *, at_s: float = 0, given_s: float | None = None) -> None:
+        stamp_ns = START_NS + round(at_s * SECOND_NS)
+        self._records.append((at_s, at_s if given_s is None else given_s, Record(topic, 0, 0, "", value, (), stamp_ns)))
+
+    def result(self, number: int, *, at_s: float = 0, given_s: float | None = None) -> None:
+        answer = replace(RESULT, run=RUN, camera="yard-0", number=number, tier=Tier.GATEWAY)
+        self.add(topics.RESULTS, encode_result(answer), at_s=at_s, given_s=given_s)
+
+    def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
+        given = [one for one in self._records if one[1] <= self.now_s()][:limit]
+        self._records = [one for one in self._records if one not in given]
+        if not given:
+            self._clock.advance(by_ns=round(wait_s * SECOND_NS))
+        return [record for _, _, record in given]
+
+    def commit(self, following: Mapping[Place, int]) -> None:
+        raise NotImplementedError
+
+    def lag(self) -> int:
+        self.asked += 1
+        if self._away[0] < self.now_s() < self._away[1]:
+            raise UnreachableError("Kafka", at="here", hint="start it")
+        return sum(at_s <= self.now_s() for at_s, _, _ in self._records)
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+def closed_run(clock: ManualClock, *, away: tuple[float, float] = (0, 0)) -> Stream:
+    """Tell a ledger of ten frames, sent and in Kafka, of a fleet that has closed."""
+    stream = Stream(clock, away=away)
+    sent: Sequence[Range] = ((0, 9),)
+    camera = CameraAccount(run=RUN, camera="yard-0", sent=sent, confirmed=sent, unheard=(), refused=(), dropped=())
+    for entry in (plan(), camera, Closing(run=RUN, part="fleet", name="yard", summary={})):
+        stream.add(topics.RUNS, account.encode(entry))
+    for number in range(10):
+        stream.add(topics.FRAMES, encode_frame(replace(FRAME, run=RUN, camera="yard-0", number=number)))
+    return stream
+
+
+def followed(stream: Stream, clock: ManualClock, *, until_s: float = 1000) -> Collected:
+    settings = LedgerSettings(kafka="here", run=RUN, out=Path(), settle_s=10)
+    return follow(stream, settings, clock=clock, done=lambda: stream.now_s() >= until_s, truth=LABELS)
+
+
+def test_a_ledger_ends_when_nothing_has_come_for_long_enough_and_seldom_asks_for_the_lag() -> None:
+    clock = ManualClock(start_ns=START_NS)
+    stream = closed_run(clock)
+    stream.result(0)
+    collected = followed(stream, clock)
+    assert len(collected.tiers[Tier.GATEWAY].first) == 1
+    assert 10 <= stream.now_s() < 11
+    assert stream.asked <= 5
+
+
+def test_a_kafka_that_is_away_is_not_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = ManualClock(start_ns=START_NS)
+    stream = closed_run(clock, away=(1, 60))
+    stream.result(0, at_s=60.5)
+    assert len(followed(stream, clock).tiers[Tier.GATEWAY].first) == 1
+    assert 70 <= stream.now_s() < 75
+    assert capsys.readouterr().err.count("Kafka does not answer at here; start it") == 1
+
+
+def test_what_is_in_kafka_and_not_yet_taken_is_waited_for() -> None:
+    clock = ManualClock(start_ns=START_NS)
+    stream = closed_run(clock)
+    stream.result(0, at_s=5, given_s=45)
+    assert len(followed(stream, clock).tiers[Tier.GATEWAY].first) == 1
+
+
+def test_a_ledger_reads_to_the_end_and_not_to_the_first_pause() -> None:
+    clock = ManualClock(start_ns=START_NS)
+    stream = closed_run(clock)
+    for number in range(10):
+        stream.result(number)
+    stream.result(3, given_s=1)
+    assert followed(stream, clock).tiers[Tier.GATEWAY].copies.total() == 1
+
+
+def test_a_ledger_that_is_asked_to_stop_stops_though_the_end_is_out_of_reach() -> None:
+    clock = ManualClock(start_ns=START_NS)
+    stream = closed_run(clock)
+    stream.result(0, given_s=10_000)
+    followed(stream, clock, until_s=2)
+    assert stream.now_s() <= 2 + DRAIN_S + 1
+
+
+def test_results_that_came_while_old_frames_were_read_are_timed_by_their_stamp() -> None:
+    clock = ManualClock(start_ns=START_NS)
+    stream = closed_run(clock)
+    stream.add(topics.FRAMES, b"of another run", at_s=-10, given_s=4)
+    stream.result(0, at_s=1, given_s=4)
+    stream.result(1, at_s=6, given_s=6.5)
+    collected = followed(stream, clock)
+    first, second = (collected.tiers[Tier.GATEWAY].first["yard-0", number] for number in range(2))
+    assert collected.caught_up_ns is not None
+    assert 4 * SECOND_NS <= collected.caught_up_ns - START_NS <= 5 * SECOND_NS
+    assert first.seen_ns == first.appended_ns
+    assert second.seen_ns - second.appended_ns >= SECOND_NS // 2
+    assert (
+        summary.make(collected, table.make(collected, tiers=GATEWAY, truth=LABELS), tiers=GATEWAY)
+        .tiers["gateway"]
+        .late_readings
+        == 1
+    )
+    assert stream.asked <= 15, "at most every half second"

@@ -9,8 +9,11 @@ import pytest
 from rich.console import Console
 
 from compare import report
+from compare.demo import with_costs
+from edgewise.account import Closing
 from edgewise.errors import ConfigError
-from edgewise.summary import FrameCounts, Latency, Lateness, Reason, Summary, TierSummary
+from edgewise.places import CHECKOUT
+from edgewise.summary import FrameCounts, Latency, Lateness, Reason, Summary, TierSummary, schema_text
 
 GATEWAY: Final = TierSummary(
     engine="keras",
@@ -39,14 +42,15 @@ FULL: Final = Summary(
     verdict="VALID",
     reasons=[],
     frames=FrameCounts(
-        scheduled=12_403,
+        scheduled=12_400,
         sent=12_400,
         confirmed=12_400,
         unheard=0,
         refused=0,
-        dropped_at_source=3,
+        dropped_at_source=0,
         bridged=12_400,
         bridged_copies=3,
+        never_bridged=0,
         rejected=0,
     ),
     lateness_ms=Lateness(p50=0.826, p99=19.464, max=1043.286),
@@ -87,6 +91,7 @@ EMPTY: Final = Summary(
         dropped_at_source=None,
         bridged=0,
         bridged_copies=0,
+        never_bridged=None,
         rejected=0,
     ),
     lateness_ms=Lateness(p50=None, p99=None, max=None),
@@ -96,6 +101,8 @@ INVALID: Final = FULL.model_copy(
     update={
         "verdict": "INVALID",
         "reasons": [
+            Reason(rule="confirmed, never bridged", found=120, limit=0, next="see the bridge's log"),
+            Reason(rule="dropped at source", found=3, limit=0, next="this machine was too slow for the schedule"),
             Reason(
                 rule="missing in gateway",
                 found=120,
@@ -104,6 +111,9 @@ INVALID: Final = FULL.model_copy(
             ),
             Reason(rule="rejected by gateway", found=1, limit=0, next="see why: edgewise tail frames-rejected"),
         ],
+        "frames": FULL.frames.model_copy(
+            update={"scheduled": 12_403, "dropped_at_source": 3, "bridged": 12_280, "never_bridged": 120}
+        ),
         "tiers": {
             "gateway": GATEWAY.model_copy(
                 update={
@@ -124,8 +134,9 @@ FULL_TEXT: Final = """\
 Frames, from the schedule to Kafka
 scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
 ─────────────────────────────────────────────────────────────────────────────────────
-   12,403  12,400     12,400        0        0                  3    12,400         0
+   12,400  12,400     12,400        0        0                  0    12,400         0
 Sent late by: p50 0.83 ms, p99 19.46 ms, max 1,043.29 ms. Copies in Kafka, counted once: 3.
+Confirmed by the MQTT broker, never bridged: 0.
 
 Results, in frames
 tier     results  missing  rejected  copies  reordered  accuracy %  results/s
@@ -157,6 +168,7 @@ scheduled  sent  confirmed  unheard  refused  dropped at source  in Kafka  rejec
 ───────────────────────────────────────────────────────────────────────────────────
         0   n/a        n/a      n/a      n/a                n/a         0         0
 Sent late by: p50 n/a, p99 n/a, max n/a. Copies in Kafka, counted once: 0.
+Confirmed by the MQTT broker, never bridged: n/a.
 
 Results, in frames
 tier     results  missing  rejected  copies  reordered  accuracy %  results/s
@@ -181,6 +193,8 @@ gateway     n/a        n/a    n/a        n/a     n/a
 """
 INVALID_TEXT: Final = """\
  INVALID   run 20261121T154942Z-demo
+  confirmed, never bridged: 120 (limit 0); see the bridge's log
+  dropped at source: 3 (limit 0); this machine was too slow for the schedule
   missing in gateway: 120 (limit 0); most were last seen: confirmed, never bridged; the frames are in frames.parquet,
   column fate
   rejected by gateway: 1 (limit 0); see why: edgewise tail frames-rejected
@@ -188,8 +202,9 @@ INVALID_TEXT: Final = """\
 Frames, from the schedule to Kafka
 scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
 ─────────────────────────────────────────────────────────────────────────────────────
-   12,403  12,400     12,400        0        0                  3    12,400         0
+   12,403  12,400     12,400        0        0                  3    12,280         0
 Sent late by: p50 0.83 ms, p99 19.46 ms, max 1,043.29 ms. Copies in Kafka, counted once: 3.
+Confirmed by the MQTT broker, never bridged: 120.
 
 Results, in frames
 tier     results  missing  rejected  copies  reordered  accuracy %  results/s
@@ -206,7 +221,7 @@ tier     frames   p50   p90  p99  p99.9
 ───────────────────────────────────────
 gateway  12,400  24.7  48.0  n/a    n/a
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
-gateway: 1,200 results were timed by Kafka's append stamp (whole ms), as the ledger began after them.
+gateway: 1,200 results were timed by Kafka's append stamp (whole ms), as the ledger had not caught up.
 
 Where that time goes: the median of each step, ms
 tier     source  transport  queue  inference  result
@@ -383,6 +398,36 @@ def test_json_has_the_keys_that_the_design_promises(capsys: pytest.CaptureFixtur
         *("throughput_hz", "latency_ms", "cpu_s", "memory_bytes", "uplink_bytes"),
     } <= set(found["tiers"]["gateway"])
     assert set(found["tiers"]["gateway"]["latency_ms"]) == {"p50", "p90", "p99", "p999"}
+
+
+SCHEMA_COMMAND: Final = "from edgewise.summary import schema_text; print(schema_text(), end='')"
+
+
+def test_the_published_schema_is_the_codes() -> None:
+    path = CHECKOUT / "docs" / "summary.schema.json"
+    again = f'write it again: .venv/bin/python -c "{SCHEMA_COMMAND}" > docs/summary.schema.json'
+    assert path.is_file(), again
+    assert path.read_text() == schema_text(), again
+    assert json.loads(path.read_text()) == Summary.model_json_schema(by_alias=True)
+
+
+# --- costs --------------------------------------------------------------------------------------
+
+
+def closing(**said: object) -> Closing:
+    return Closing(run=FULL.run, part="gateway", name="gateway", summary=said)
+
+
+def test_costs_are_the_sums_over_a_tiers_processes() -> None:
+    parts = [closing(cpu_s=1.25, memory_bytes=100), closing(cpu_s=2, memory_bytes=50)]
+    tier = with_costs(FULL, parts).tiers["gateway"]
+    assert (tier.cpu_s, tier.memory_bytes) == (3.25, 150)
+
+
+@pytest.mark.parametrize("said", [{}, {"cpu_s": "much", "memory_bytes": None}, {"cpu_s": 1e999, "memory_bytes": [1]}])
+def test_costs_that_a_process_did_not_account_for_are_not_measured(said: Mapping[str, object]) -> None:
+    tier = with_costs(FULL, [closing(cpu_s=1, memory_bytes=1), closing(**said)]).tiers["gateway"]
+    assert (tier.cpu_s, tier.memory_bytes) == (None, None)
 
 
 # --- the folder ---------------------------------------------------------------------------------
