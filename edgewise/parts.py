@@ -77,7 +77,7 @@ def close_account(
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write a part's closing account to ``runs``; give it."""
-    whole = {**summary, **spent(), "pid": os.getpid()}
+    whole = {**summary, **spent(), "pid": str(os.getpid())}
     closing = account.Closing(run=run, part=part, name=name, summary=whole)
     producer.send(RUNS, key=account.key(closing), value=account.encode(closing), receipt=-1)
     producer.close(within_s=CLOSE_S)

@@ -33,7 +33,7 @@ NOT_SENT: Final = frozenset({Fate.DROPPED})
 """Frames that no tier owes a result."""
 
 ROWS_AT_ONCE: Final = 20_000
-"""As many are held as Python's dicts, of 2 kB each; in the table a row takes a tenth."""
+"""As many are held as Python's dicts, of about 1 kB each; in the table a row takes a sixth of that."""
 
 SCHEMA: Final = pa.schema(
     [

@@ -635,7 +635,13 @@ def test_the_labels_are_loaded_before_the_run_and_those_of_train_when_a_plan_wan
 
 @pytest.mark.parametrize(
     "said",
-    [{}, {"lateness_ms": 7}, {"lateness_ms": {"p50": "soon"}}, {"lateness_ms": {"p50": 1.0, "p99": 1.0, "max": 1e999}}],
+    [
+        {},
+        {"lateness_ms": 7},
+        {"lateness_ms": {"p50": "soon"}},
+        {"lateness_ms": {"p50": "1", "p99": "1", "max": "1"}},
+        {"lateness_ms": {"p50": 1.0, "p99": 1.0, "max": 1e999}},
+    ],
 )
 def test_a_closing_account_with_odd_lateness_is_not_measured(said: dict[str, object]) -> None:
     tale = told()
