@@ -230,12 +230,14 @@ def test_a_disk_that_is_full_at_the_end_is_named(name: str, kafka: Broker, finis
 
 
 @pytest.mark.brokers
-def test_with_room_on_the_disk_the_same_run_is_accounted_for(kafka: Broker, finished_run: str, tmp_path: Path) -> None:
+def test_with_room_on_the_disk_the_same_run_is_accounted_for_as_invalid(
+    kafka: Broker, finished_run: str, tmp_path: Path
+) -> None:
     command = ("ledger", "--run", finished_run, "--kafka", kafka.address, "--out", str(tmp_path), "--format", "json")
     found = said(*command)
-    assert found.returncode == 0, found.stderr
+    assert found.returncode == 4, found.stderr
     summary = json.loads(found.stdout)
-    assert (summary["verdict"], summary["frames"]["dropped_at_source"]) == ("VALID", 1)
+    assert (summary["verdict"], summary["frames"]["dropped_at_source"]) == ("INVALID", 1)
     assert {path.name for path in tmp_path.iterdir()} == {"frames.parquet", "summary.json"}
 
 

@@ -28,7 +28,17 @@ PARTS: Final = ("edgewise", "models", "producers", "brokers", "consumers", "comp
 UNITS: Final = ("_ns", "_s", "_ms", "_hz", "_bytes", "_mb")
 COUNTS: Final = {
     *("attempts", "batch", "bridged", "bridged_copies", "cameras", "classes", "confirmed", "copies", "correct"),
-    *("dropped_at_source", "duplicates", "frames", "images", "missing", "parameters", "partitions", "refused"),
+    *(
+        "dropped_at_source",
+        "duplicates",
+        "frames",
+        "images",
+        "missing",
+        "never_bridged",
+        "parameters",
+        "partitions",
+        "refused",
+    ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
     *("late_readings", "receipt", "receipts"),
 }
