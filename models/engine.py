@@ -1,10 +1,6 @@
 """What classifies: one protocol for every engine, and the engine that is here today, Keras."""
 
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -12,36 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.errors import ConfigError
+from edgewise.quiet import quiet_stderr
 from models import card
 
 SHIPPED: Final = Path(__file__).parent / "weights"
 
-STDERR: Final = 2
-"""The file descriptor."""
-
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]
-
-
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keep back what is written to stderr below Python, unless an exception makes it matter.
-
-    TensorFlow greets there from C++, before it reads any setting that would stop it.
-    """
-    sys.stderr.flush()
-    kept = os.dup(STDERR)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), STDERR)
-        try:
-            yield
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, STDERR)
-            os.close(kept)
 
 
 class Engine(Protocol):
