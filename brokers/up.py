@@ -111,6 +111,8 @@ def run_up(
                 brokers.check()
                 clock.sleep_until(clock.ticks_ns() + LOOK_AGAIN_NS)
     except KeyboardInterrupt:
+        # Both have stopped; a second one must not turn the clean end into a violent one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return CTRL_C
     except _EndedError:
         return 0

@@ -1,5 +1,6 @@
 """One command for each part, in the order the data takes. What a part does stands in the part."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Final
@@ -336,6 +337,8 @@ def doctor(
 
 def main() -> None:
     """Run a command; explain what can be explained in one line, and leave with its exit code."""
+    # A shell starts what it puts in the background deaf to Ctrl-C, and scripts stop us with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], prog_name="edgewise", standalone_mode=False))
     except EdgewiseError as error:
