@@ -134,6 +134,7 @@ class Training:
     def _fresh(self) -> keras.Model:
         recipe = self.recipe
         keras.utils.set_random_seed(recipe.seed)
+        tf.config.experimental.enable_op_determinism()
         keras.mixed_precision.set_global_policy(recipe.precision)
         model = NETWORKS[recipe.network](batch_norm=FusedBatchNorm)
         steps = recipe.epochs * math.ceil(len(self.train_images) / recipe.batch)
