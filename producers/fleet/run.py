@@ -91,7 +91,6 @@ class Fleet:
             for index in range(settings.cameras)
         ]
         self.plan = self._planned()
-        self._store(self.plan)
         size = (dataset.SIDE, dataset.SIDE)
         self.cameras = [
             Camera(self.plan, index, outbox=outbox, payload=self._payload, size=size, clock=clock)
@@ -136,6 +135,7 @@ class Fleet:
 
     def run(self, *, done: Callable[[], bool], tell: Callable[[int], None]) -> None:
         """Send every frame on schedule, then wait for the last answers; ``tell`` hears how many frames are over."""
+        self._store(self.plan)
         drive(self.cameras, clock=self._clock, done=done, tell=tell, answers_within_s=self._settings.wait_s)
 
     def close(self) -> dict[str, Any]:
