@@ -32,6 +32,11 @@ SET_UP_FROM: Final = ("requirements.txt", "requirements-gateway.txt", "pyproject
 WITHIN_S: Final = 300.0
 
 
+def outside_make() -> dict[str, str]:
+    """Give this process's environment without what `make test`, which runs us, would tell another make."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS"))}
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Give a new user's environment: the virtual one is active, no brokers are remembered.
@@ -42,7 +47,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     for entry in cache().iterdir():
         if entry.name != "up":
             (tmp_path / entry.name).symlink_to(entry)
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("EDGEWISE_") and name != "COLUMNS"}
+    mine = {
+        name: value for name, value in outside_make().items() if not name.startswith("EDGEWISE_") and name != "COLUMNS"
+    }
     path = f"{CHECKOUT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     return mine | {"PATH": path, "EDGEWISE_CACHE": str(tmp_path)}
 
@@ -128,9 +135,9 @@ def made(*arguments: str) -> str:
     make = shutil.which("make")
     if make is None:
         pytest.fail("make is not installed; install it with: apt-get install make")
-    # `make test` runs us: its make must not talk to this one.
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS"))}
-    told = subprocess.run([make, *arguments], cwd=CHECKOUT, env=own, capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        [make, *arguments], cwd=CHECKOUT, env=outside_make(), capture_output=True, text=True, check=False
+    )
     assert told.returncode == 0, told.stderr
     return told.stdout
 
