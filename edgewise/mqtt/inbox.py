@@ -11,7 +11,7 @@ import mqtt5
 from edgewise.arrival import Arrival
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock
 from edgewise.errors import ConfigError, UnreachableError
-from edgewise.mqtt.connection import KEEP_ALIVE_S, TAKEN_OVER, Connection, LostError, greeting
+from edgewise.mqtt.connection import KEEP_ALIVE_S, TAKEN_OVER, Connection, LostError
 from edgewise.mqtt.presence import last_will, part_status, status
 from edgewise.prefix import Prefix
 
@@ -68,8 +68,10 @@ class MqttInbox:
         self._since_ns = clock.ticks_ns()
         self._leaving = self.unsubscribed = False
         """No more frames will be queued for this session; those that are still come."""
-        with greeting(address):
+        try:
             self._connection = self._connected()
+        except LostError as error:  # it answered, and may have had its reason: taking tries again
+            self._lost(error)
 
     def _connected(self) -> Connection:
         mine = self._subscription

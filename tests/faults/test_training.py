@@ -1,9 +1,10 @@
-"""A training that was stopped goes on where it was, and ends where it would have ended."""
+"""A training that was stopped goes on where it was, with everything that the next epoch depends on."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgewise import dataset
 from edgewise.dataset import Split
@@ -23,17 +24,21 @@ def few() -> Split:
     return Split("few", np.array(whole.images[:64]), np.array(whole.labels[:64]), "none")
 
 
-def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path, few: Split) -> None:
-    whole = Training(RECIPE, tmp_path / "whole", train=few, test=few)
-    for _ in range(RECIPE.epochs):
-        whole.epoch()
-    Training(RECIPE, tmp_path / "stopped", train=few, test=few).epoch()
-    resumed = Training(RECIPE, tmp_path / "stopped", train=few, test=few)
+def test_a_stopped_training_goes_on_from_exactly_where_it_was(tmp_path: Path, few: Split) -> None:
+    # Not by its end: training amplifies the last bit of a sum, and on a loaded machine sums differ in it.
+    stopped = Training(RECIPE, tmp_path, train=few, test=few)
+    stopped.epoch()
+    resumed = Training(RECIPE, tmp_path, train=few, test=few)
     assert [done["epoch"] for done in resumed.epochs_done] == [1]
+    for one, other in zip(everything(stopped), everything(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
     resumed.epoch()
     assert [done["epoch"] for done in resumed.epochs_done] == [1, 2]
-    for one, other in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def everything(training: Training) -> list[NDArray[np.float32]]:
+    """Give weights, averages, momenta and the step."""
+    return [np.asarray(one) for one in [*training.model.weights, *training.model.optimizer.variables]]
 
 
 def test_another_recipe_does_not_go_on_from_the_old_state(tmp_path: Path, few: Split) -> None:
