@@ -20,6 +20,8 @@ bridge: .venv/ready ## Carry frames from MQTT to Kafka
 	$(RUN)/edgewise bridge $(ARGS)
 gateway: .venv/ready ## Classify on the gateway (Keras)
 	$(RUN)/edgewise gateway $(ARGS)
+cluster: .venv/ready ## Classify on the cluster (Spark, BigDL)
+	$(RUN)/edgewise cluster $(ARGS)
 ledger: .venv/ready ## Account for every frame of a run
 	$(RUN)/edgewise ledger $(ARGS)
 
@@ -47,11 +49,12 @@ help:
 	@awk 'BEGIN {FS = ":.*## "} /^## / {print "\n" substr($$0, 4)} \
 	  /^[a-z-]+:.*## / {split($$1, t, ":"); printf "  make %-13s %s\n", t[1], $$2}' $(MAKEFILE_LIST)
 
-.venv/ready: requirements.txt requirements-gateway.txt pyproject.toml
+.venv/ready: requirements.txt requirements-gateway.txt requirements-bigdl.txt pyproject.toml
 	@"$(PYTHON)" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 11) or sys.platform != "linux")' 2>/dev/null \
 	  || { echo 'edgewise: needs Linux and Python 3.11 with venv; found $(PYTHON). Name another: make PYTHON=/path/to/python3.11' >&2; exit 3; }
 	"$(PYTHON)" -m venv .venv
 	$(RUN)/pip install --disable-pip-version-check -r requirements.txt
+	$(RUN)/pip install --disable-pip-version-check --no-deps -r requirements-bigdl.txt
 	$(RUN)/pip install --disable-pip-version-check --no-deps -e .
 	@touch $@
 
@@ -59,4 +62,4 @@ help:
 	$(RUN)/pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: setup demo doctor up fleet bridge gateway ledger test unit bench acceptance train lint fix check clean help
+.PHONY: setup demo doctor up fleet bridge gateway cluster ledger test unit bench acceptance train lint fix check clean help

@@ -16,11 +16,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from brokers import jars, java
 from brokers.mqtt import mosquitto
 from compare.check import Check, optional, required
 from compare.mqtt_probe import probe_mqtt
-from edgewise import dataset
+from edgewise import dataset, jars, java
 from edgewise.errors import EdgewiseError, MissingError
 from edgewise.places import CHECKOUT, cache
 from models import card

@@ -7,10 +7,10 @@ power loses what Linux had not yet written.
 from pathlib import Path
 from typing import Final
 
-from brokers import jars, java
 from brokers.broker import Broker
 from brokers.kafka import rehearsal, settings
 from brokers.kafka.answer import answers
+from edgewise import jars, java
 from edgewise.clock import Clock
 
 

@@ -12,11 +12,10 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from brokers import java
 from brokers.broker import Broker
 from brokers.kafka import settings
 from brokers.kafka.answer import answers
-from edgewise import processes
+from edgewise import java, processes
 from edgewise.clock import Clock
 from edgewise.errors import MissingError
 from edgewise.places import locked

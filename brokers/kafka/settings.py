@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from brokers import java
-from edgewise import addresses
+from edgewise import addresses, java
 
 HEAP_MB: Final = 512
 MESSAGE_MAX_BYTES: Final = 2 * 1024 * 1024

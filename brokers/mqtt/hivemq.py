@@ -7,8 +7,8 @@ it has what it confirmed on disk, and keeps it over ``kill``.
 from pathlib import Path
 from typing import Final
 
-from brokers import jars, java
 from brokers.mqtt import answer
+from edgewise import jars, java
 from edgewise.addresses import LOOPBACK
 
 HEAP_MB: Final = 512

@@ -14,8 +14,7 @@ from typing import Any, Final
 import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
-from brokers import java
-from edgewise import messages
+from edgewise import java, messages
 from edgewise.messages import (
     CHECK_BYTES,
     FRAME_HEADER,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from brokers import jars
+from edgewise import jars
 
 NOT_FOUND = """\
 		::::::::::::::::::::::::::::::::::::::::::::::

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from brokers import java
+from edgewise import java
 from edgewise.errors import MissingError
 
 

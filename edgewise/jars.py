@@ -1,6 +1,6 @@
-"""Fetch the brokers' jars, once, with the Ivy that pyspark brings along.
+"""Fetch the jars that no wheel brings, once, with the Ivy that pyspark brings along.
 
-What is fetched stands in ``jars.xml``, one conf a broker. A folder of jars appears in
+What is fetched stands in ``jars.xml``, one conf a program. A folder of jars appears in
 the cache whole or not at all, beside a list of its files and their sizes, so that a
 jar which lost its end is noticed and fetched again.
 """
@@ -19,8 +19,7 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from brokers import java
-from edgewise import processes
+from edgewise import java, processes
 from edgewise.clock import SECOND_NS, Clock, SystemClock
 from edgewise.errors import MissingError
 from edgewise.parts import say
@@ -46,6 +45,7 @@ class Sort:
 
 KAFKA: Final = Sort("kafka", "Apache Kafka", 46)
 HIVEMQ: Final = Sort("mqtt", "HiveMQ Community Edition", 103)
+SPARK: Final = Sort("spark", "Spark's Kafka connector", 6)
 
 
 def folder(sort: Sort, *, wanted: Path = WANTED) -> Path:
