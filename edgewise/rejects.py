@@ -12,8 +12,12 @@ KEPT_BYTES: Final = 512 * 1024
 """Of the original; its size and SHA-256 say what the rest was."""
 
 
-def reject(producer: Producer, arrival: Arrival, *, error: FrameError, by: str) -> None:
-    """Store what broke a rule, under the arrival's receipt."""
+Record = tuple[str, bytes, list[Header]]
+"""Key, value, headers."""
+
+
+def rejection(arrival: Arrival, *, error: FrameError, by: str) -> Record:
+    """Write down what broke a rule."""
     headers: list[Header] = [
         ("rule", error.rule.encode()),
         ("reason", str(error).encode()),
@@ -22,5 +26,10 @@ def reject(producer: Producer, arrival: Arrival, *, error: FrameError, by: str) 
         ("from", arrival.origin.encode()),
         ("by", by.encode()),
     ]
-    kept = arrival.wire[:KEPT_BYTES]
-    producer.send(REJECTED, key=arrival.camera[:64], value=kept, receipt=arrival.receipt, headers=headers)
+    return arrival.camera[:64], arrival.wire[:KEPT_BYTES], headers
+
+
+def reject(producer: Producer, arrival: Arrival, *, error: FrameError, by: str) -> None:
+    """Store what broke a rule, under the arrival's receipt."""
+    key, kept, headers = rejection(arrival, error=error, by=by)
+    producer.send(REJECTED, key=key, value=kept, receipt=arrival.receipt, headers=headers)

@@ -12,22 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumers.gateway.read import Opened
+from edgewise.arrival import Answer, Opened
 from edgewise.clock import Clock, Deadline
 from models.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """One frame's answer."""
+    """A frame and its answer."""
 
     opened: Opened
-    label: int
-    score: float
-    started_ns: int
-    inferred_ns: int
-    batch: int
-    """Frames in its batch."""
+    answer: Answer
 
 
 class Classifier:
@@ -92,6 +87,6 @@ class Classifier:
         labels, scores = self.engine.classify(np.stack([opened.image for opened in batch]))
         inferred_ns = self._clock.now_ns()
         return [
-            Classified(opened, label, score, started_ns, inferred_ns, len(batch))
+            Classified(opened, Answer(label, score, started_ns, inferred_ns, len(batch)))
             for opened, label, score in zip(batch, labels.tolist(), scores.tolist(), strict=True)
         ]

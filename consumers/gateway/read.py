@@ -1,18 +1,11 @@
-"""Frames in: from MQTT as a session, or from Kafka as a consumer group; then opened and checked."""
+"""Frames in: from MQTT as a session, or from Kafka as a consumer group."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgewise import codecs
 from edgewise.arrival import Arrival, bridged_ns
 from edgewise.clock import Clock
-from edgewise.errors import FrameError
 from edgewise.kafka import Consumer
-from edgewise.messages import Frame, Rule, decode_frame
 from edgewise.prefix import Prefix
 
 GROUP: Final = "gateway"
@@ -72,28 +65,3 @@ class KafkaSource:
     def close(self, *, end_session: bool) -> None:  # noqa: ARG002 - a group has no session to end
         """See Source."""
         self._consumer.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A frame that keeps all rules."""
-
-    arrival: Arrival
-    frame: Frame
-    image: NDArray[np.uint8]
-    """Height x width x 3."""
-
-
-def opened(arrival: Arrival, *, shape: tuple[int, int, int]) -> Opened:
-    """Decode a frame and its image for a model that takes images of this shape.
-
-    Raises:
-        FrameError: it breaks a rule, or the model takes other images.
-    """
-    frame = decode_frame(arrival.wire)
-    if frame.camera != arrival.camera:
-        raise FrameError(Rule.CAMERA, f"{frame.camera!r} inside, {arrival.camera[:80]!r} on the way")
-    height, width, _ = shape
-    if (frame.height, frame.width) != (height, width):  # before decoding: a picture may unpack to megabytes
-        raise FrameError(Rule.DIMENSIONS, f"{frame.width} x {frame.height} pixels, the model takes {width} x {height}")
-    return Opened(arrival, frame, codecs.decode(frame))

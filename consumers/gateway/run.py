@@ -9,12 +9,14 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from consumers.gateway.model import Classifier
-from consumers.gateway.read import GROUP, KafkaSource, Source, opened
+from consumers.gateway.read import GROUP, KafkaSource, Source
 from consumers.gateway.write import ResultWriter
 from edgewise import kafka, topics
+from edgewise.arrival import Answerer, opened
 from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import FrameError, UnreachableError
 from edgewise.kafka import Client
+from edgewise.messages import Tier
 from edgewise.mqtt.inbox import MqttInbox, Subscription
 from edgewise.parts import CLOSE_S, Progress, Stop, close_account, say
 from models import engine as engines
@@ -85,10 +87,13 @@ class Gateway:
         )
         self._results = ResultWriter(
             self._producer,
-            engine=self._engine.name,
-            model=self._engine.identity,
-            tasks=1,
-            worker=f"{settings.client_id}@{socket.gethostname()}:{os.getpid()}",
+            by=Answerer(
+                tier=Tier.GATEWAY,
+                engine=self._engine.name,
+                model=self._engine.identity,
+                tasks=1,
+                worker=f"{settings.client_id}@{socket.gethostname()}:{os.getpid()}",
+            ),
         )
 
     def _open_source(self) -> Source:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from consumers.gateway.model import Classified, Classifier
-from consumers.gateway.read import Opened
+from edgewise.arrival import Opened
 from edgewise.clock import ManualClock
 from tests.fakes import FRAME, FakeEngine, arrival
 from tests.real import eventually
@@ -56,8 +56,8 @@ def test_a_lone_frame_is_a_batch_of_one(make: Make) -> None:
     classifier = make(FakeEngine())
     submitted(classifier, [3])
     (answer,) = answered(classifier, 1)
-    assert (answer.label, answer.batch) == (3, 1)
-    assert (answer.started_ns, answer.inferred_ns) == (9, 9)
+    assert (answer.answer.label, answer.answer.batch) == (3, 1)
+    assert (answer.answer.started_ns, answer.answer.inferred_ns) == (9, 9)
 
 
 def test_what_waits_while_the_model_works_becomes_the_next_batch_up_to_the_maximum(make: Make) -> None:
@@ -67,7 +67,7 @@ def test_what_waits_while_the_model_works_becomes_the_next_batch_up_to_the_maxim
     assert engine.at_work.acquire(timeout=10)
     submitted(classifier, range(1, 8))
     engine.turns.release(3)
-    assert [answer.batch for answer in answered(classifier, 8)] == [1, 4, 4, 4, 4, 3, 3, 3]
+    assert [answer.answer.batch for answer in answered(classifier, 8)] == [1, 4, 4, 4, 4, 3, 3, 3]
     assert engine.batches == [1, 4, 3]
 
 
@@ -81,8 +81,8 @@ def test_each_answer_goes_to_its_own_frame(make: Make) -> None:
     engine.turns.release(2)
     answers = answered(classifier, 7)
     assert [answer.opened.arrival.receipt for answer in answers] == [200, *places]
-    assert [answer.label for answer in answers] == [200, *places]
-    assert [answer.score for answer in answers] == [place / 256 for place in [200, *places]]
+    assert [answer.answer.label for answer in answers] == [200, *places]
+    assert [answer.answer.score for answer in answers] == [place / 256 for place in [200, *places]]
 
 
 def test_a_batch_that_may_wait_is_filled_by_frames_that_come_later(make: Make) -> None:
@@ -90,13 +90,13 @@ def test_a_batch_that_may_wait_is_filled_by_frames_that_come_later(make: Make) -
     classifier = make(engine, batch_max=3, batch_wait_s=30)
     submitted(classifier, [1])
     submitted(classifier, [2, 3])
-    assert [answer.batch for answer in answered(classifier, 3)] == [3, 3, 3]
+    assert [answer.answer.batch for answer in answered(classifier, 3)] == [3, 3, 3]
 
 
 def test_a_batch_that_is_not_filled_goes_when_its_wait_is_over(make: Make) -> None:
     classifier = make(FakeEngine(), batch_max=3, batch_wait_s=0.01)
     submitted(classifier, [1])
-    assert [answer.batch for answer in answered(classifier, 1)] == [1]
+    assert [answer.answer.batch for answer in answered(classifier, 1)] == [1]
 
 
 def test_what_the_engine_raises_is_raised_to_whoever_asks(make: Make) -> None:
@@ -125,7 +125,7 @@ def test_closing_lets_what_is_in_line_be_classified_first(make: Make, batch_wait
     classifier = make(engine, batch_max=4, batch_wait_s=batch_wait_s)
     submitted(classifier, range(10))
     classifier.close()
-    assert [answer.label for answer in classifier.answers()] == list(range(10))
+    assert [answer.answer.label for answer in classifier.answers()] == list(range(10))
 
 
 def test_closing_after_the_engine_failed_does_not_hang(make: Make) -> None:

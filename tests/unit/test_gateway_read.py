@@ -8,7 +8,8 @@ import crc32c
 import numpy as np
 import pytest
 
-from consumers.gateway.read import KafkaSource, opened
+from consumers.gateway.read import KafkaSource
+from edgewise.arrival import opened
 from edgewise.clock import ManualClock
 from edgewise.errors import FrameError
 from edgewise.kafka import Header, Record
