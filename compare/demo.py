@@ -18,9 +18,9 @@ from edgewise import dataset, kafka, processes, show, topics
 from edgewise.account import Closing
 from edgewise.clock import Clock, SystemClock
 from edgewise.entries import of_run
-from edgewise.errors import ConfigError, InvalidRunError
-from edgewise.kafka import Client
-from edgewise.messages import Codec
+from edgewise.errors import ConfigError, FrameError, InvalidRunError
+from edgewise.kafka import Client, Record
+from edgewise.messages import Codec, Tier, decode_result
 from edgewise.options import BrokerKind
 from edgewise.parts import CLOSE_S, say
 from edgewise.processes import Child
@@ -29,7 +29,8 @@ from models import card
 from models.engine import model_file
 
 LOOK_AGAIN_S: Final = 0.1
-BARS: Final = ("frames in Kafka", "gateway results")
+WAIT_S: Final = 180.0
+"""How long the cameras wait for their readers: Spark and a first conversion of the model take a while."""
 
 
 class DemoSettings(BaseModel):
@@ -51,6 +52,12 @@ class DemoSettings(BaseModel):
     """Of phases and image order."""
     model: str = "resnet20"
     """A shipped model's name, or a file with a card beside it."""
+    tiers: tuple[Tier, ...] = Field(default=(Tier.GATEWAY, Tier.CLUSTER), min_length=1)
+    """Which classify the frames."""
+    cluster_engine: str = "bigdl"
+    """What runs the model on the cluster."""
+    master: str = ""
+    """Spark's; empty is local, with all cores but one."""
     kafka_client: Client = Client.AUTO
     """Which library talks to Kafka."""
     mqtt: str | None = None
@@ -118,14 +125,23 @@ class _Parts:
         # Ids and sessions of this run alone: on brokers that were there before, nothing of it stays behind.
         mine = ("--end-session", "--client-id")
         topics.ensure(self._kafka)
-        self._ledger = self._start("ledger", "--kafka", self._kafka, *client, *run, "--out", str(self._folder))
-        self._bridge = self._start("bridge", *both, *run, *mine, f"bridge-{name}")
-        self._gateway = self._start("gateway", *both, *run, *mine, f"gateway-{name}", "--model", settings.model)
+        tiers = ",".join(tier.value for tier in settings.tiers)
+        out = ("--out", str(self._folder))
+        model = ("--model", settings.model)
+        self._ledger = self._start("ledger", "--kafka", self._kafka, *client, *run, *out, "--tiers", tiers)
+        self._start("bridge", *both, *run, *mine, f"bridge-{name}")
+        if Tier.GATEWAY in settings.tiers:
+            self._start("gateway", *both, *run, *mine, f"gateway-{name}", *model)
+        if Tier.CLUSTER in settings.tiers:
+            spark = ("--engine", settings.cluster_engine, *(("--master", settings.master) if settings.master else ()))
+            kept = ("--checkpoint", str(self._folder / "checkpoint"), "--log", str(self._folder / "logs" / "spark.log"))
+            self._start("cluster", "--kafka", self._kafka, *client, *run, *model, *spark, *kept)
         self._fleet = self._start(
             "fleet",
             *(*both, *run, "--cameras", str(settings.cameras), "--rate-hz", str(settings.rate_hz)),
             *("--frames", str(settings.frames), "--codec", settings.codec.value),
             *("--order", settings.order, "--seed", str(settings.seed)),
+            *("--wait-for", f"bridge,{tiers}", "--wait-s", str(WAIT_S)),
         )
 
     def _start(self, part: str, *arguments: str) -> Child:
@@ -145,11 +161,14 @@ class _Parts:
         watched = [topics.FRAMES, topics.RESULTS]
         consumer = kafka.consumer(self._kafka, topics=watched, client=self._settings.kafka_client, from_end=True)
         columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        say("starting the parts; the cameras begin when all their readers are there ...")
         with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-            bars = {topic: progress.add_task(name, total=total) for topic, name in zip(watched, BARS, strict=True)}
+            bars = {topics.FRAMES: progress.add_task("frames in Kafka", total=total)}
+            bars |= {tier.value: progress.add_task(f"{tier} results", total=total) for tier in self._settings.tiers}
             while self._ledger.running():
                 for record in consumer.take(limit=2000, wait_s=LOOK_AGAIN_S):
-                    progress.advance(bars[record.topic])
+                    if (bar := bars.get(_kind(record))) is not None:
+                        progress.advance(bar)
                 self._check()
         consumer.close()
         self._check()
@@ -169,8 +188,18 @@ class _Parts:
         processes.stop_all(self._children, within_s=CLOSE_S + 2, clock=self._clock)
 
 
+def _kind(record: Record) -> str:
+    """Say which bar a record moves: its topic's, or that of the tier whose result it is."""
+    if record.topic != topics.RESULTS:
+        return record.topic
+    try:
+        return decode_result(record.value).tier
+    except FrameError:
+        return record.topic
+
+
 def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
-    """Add each tier's CPU seconds and memory, as its processes accounted for them."""
+    """Add each tier's CPU seconds and memory, and a micro-batch's steps, as its processes accounted for them."""
     costed = summary.model_copy(deep=True)
     for name, tier in costed.tiers.items():
         mine = [closing.summary for closing in parts if closing.part == name]
@@ -178,6 +207,7 @@ def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
             cpu_s, memory_bytes = (_total(mine, name) for name in ("cpu_s", "memory_bytes"))
             tier.cpu_s = None if cpu_s is None else round(cpu_s, 2)
             tier.memory_bytes = None if memory_bytes is None else int(memory_bytes)
+            tier.micro_batch_ms = report.micro_batch_ms(mine)
     return costed
 
 

@@ -4,14 +4,18 @@
 MQTT broker whether it would lose frames.
 """
 
+import importlib.metadata
+import importlib.util
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+import psutil
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -32,12 +36,21 @@ DISK_GB: Final = 3
 MEMORY_GB: Final = 4
 CORES: Final = 2
 GB: Final = 1_000_000_000
+SPARK_VERSION: Final = "3.5.7"
+BIGDL_MACHINE: Final = "x86_64"
+BIGDL_KINDS: Final = {"core", "dllib"}
+"""Its two wheels, by the folders of their jars: native mathematics, and the library."""
+FAST: Final = ("avx2", "avx512f", "avx512_vnni", "amx_int8")
+"""What of a processor's abilities the engines make use of."""
 WEIGHTS: Final = CHECKOUT / "models" / "weights"
 
 
 def examine(*, weights: Path = WEIGHTS) -> list[Check]:
     """Look at everything a run needs, in the order in which it would be missed."""
-    looks: tuple[Callable[[], Check], ...] = (_python, _java, _ivy, _kafka, _mqtt, _data_set, _npm, _disk, _machine)
+    looks: tuple[Callable[[], Check], ...] = (
+        *(_python, _java, _ivy, _kafka, _mqtt, _data_set, _npm, _disk, _machine),
+        *(_spark, _connector, _bigdl, _onnxruntime, _openvino, _processor, _free_memory),
+    )
     return [*(look() for look in looks), *_model_files(weights)]
 
 
@@ -141,6 +154,97 @@ def _machine() -> Check:
         good=cores >= CORES and memory_gb >= MEMORY_GB,
         found=f"{cores} cores, {memory_gb:.1f} GB",
         mend=f"expect trouble below {CORES} cores and {MEMORY_GB} GB: run with one tier, or brokers elsewhere",
+    )
+
+
+def spark_check(version: str | None) -> Check:
+    """Judge an installed pyspark: the cluster's jars are built for one line of Spark."""
+    line = SPARK_VERSION.rpartition(".")[0]
+    found = "pyspark is not installed" if version is None else f"pyspark {version}, {line} needed"
+    good = version is not None and version.split(".")[:2] == line.split(".")
+    return required("Spark for the cluster", good=good, found=found, mend=f"pip install pyspark=={SPARK_VERSION}")
+
+
+def _spark() -> Check:
+    return spark_check(_version("pyspark"))
+
+
+def _connector() -> Check:
+    good = jars.present(jars.SPARK)
+    found = (
+        str(jars.folder(jars.SPARK))
+        if good
+        else f"not fetched yet; the first cluster does it ({jars.SPARK.size_mb} MB)"
+    )
+    return optional("Spark's Kafka connector", good=good, found=found, mend="edgewise cluster")
+
+
+def bigdl_check(package: Path | None, *, machine: str) -> Check:
+    """Judge an installed BigDL by its package's folder, None without one: its jars must be there."""
+    found = sorted(jar.name for jar in package.glob("share/*/lib/*.jar")) if package else []
+    kinds = {path.parent.parent.name for path in package.glob("share/*/lib/*.jar")} if package else set()
+    if machine != BIGDL_MACHINE:
+        said, mend = f"made for {BIGDL_MACHINE}, this is {machine}", "edgewise cluster --engine onnx"
+        return optional("BigDL", good=False, found=said, mend=mend)
+    good = kinds >= BIGDL_KINDS
+    said = ", ".join(found) if good else f"without the jars of {' and '.join(sorted(BIGDL_KINDS - kinds))}"
+    mend = "pip install --no-deps -r requirements-bigdl.txt (or do without: edgewise cluster --engine onnx)"
+    return optional("BigDL", good=good, found=said if package else "not installed", mend=mend)
+
+
+def _bigdl() -> Check:
+    spec = importlib.util.find_spec("bigdl")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    return bigdl_check(Path(places[0]) if places else None, machine=platform.machine())
+
+
+def _onnxruntime() -> Check:
+    return _engine("onnxruntime")
+
+
+def _openvino() -> Check:
+    return _engine("openvino")
+
+
+def _engine(package: str) -> Check:
+    version = _version(package)
+    mend = "pip install -r requirements.txt"
+    return optional(f"engine {package}", good=version is not None, found=version or "not installed", mend=mend)
+
+
+def _version(package: str) -> str | None:
+    """Say which version of a package is installed, without loading it."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def processor_check(cpuinfo: str, *, machine: str) -> Check:
+    """Judge a processor by what Linux says of it: without AVX2 the engines are slow, and still right."""
+    told = re.search(r"^flags\s*:(.*)$", cpuinfo, flags=re.MULTILINE)
+    flags = set(told[1].split()) if told else set()
+    good = machine != BIGDL_MACHINE or "avx2" in flags
+    fast = [flag for flag in FAST if flag in flags]
+    return optional(
+        "processor",
+        good=good,
+        found=f"{machine}{' with ' + ', '.join(fast) if fast else ''}{'' if good else ', without avx2'}",
+        mend="inference will be slow here: begin with edgewise demo --rate-hz 2",
+    )
+
+
+def _processor() -> Check:
+    return processor_check(Path("/proc/cpuinfo").read_text(), machine=platform.machine())
+
+
+def _free_memory() -> Check:
+    free_gb = psutil.virtual_memory().available / GB
+    return optional(
+        "free memory",
+        good=free_gb >= MEMORY_GB,
+        found=f"{free_gb:.1f} GB, the cluster wants {MEMORY_GB}",
+        mend="end other programs, or run the cluster on another machine: edgewise cluster --kafka HOST:PORT",
     )
 
 

@@ -3,7 +3,8 @@
 Laid out so that a terminal of 80 columns cuts off no heading.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,20 @@ from rich.text import Text
 from edgewise.errors import ConfigError
 from edgewise.show import table as show_table
 from edgewise.show import text as show_text
-from edgewise.summary import Summary, TierSummary
+from edgewise.summary import Summary
 
 NOT_MEASURED: Final = "n/a"
+MICRO_BATCH: Final = (
+    "trigger",
+    "latest_offset",
+    "query_planning",
+    "wal_commit",
+    "add_batch",
+    "commit_offsets",
+    "whole",
+)
+"""Steps of a micro-batch, as the cluster's closing account names them."""
+CO_LOCATED: Final = "co-located: the tiers shared these cores, so no winner is named."
 
 
 def read(folder: Path) -> Summary:
@@ -57,7 +69,21 @@ def rendered(summary: Summary) -> RenderableType:
         Padding(Text(f"{reason.rule}: {reason.found} (limit {reason.limit}); {reason.next}"), (0, 0, 0, 2))
         for reason in summary.reasons
     ]
-    return Group(head, *reasons, *_funnel(summary), *_tiers(summary), *_costs(summary), *_latency(summary))
+    # Whether both tiers answer alike stands before how fast either is.
+    tables = (_funnel, _paired, _tiers, _costs, _latency, _micro_batches)
+    return Group(head, *reasons, *(part for table in tables for part in table(summary)))
+
+
+def micro_batch_ms(accounts: Sequence[Mapping[str, object]]) -> dict[str, float | None] | None:
+    """Read the medians of a micro-batch's steps out of a tier's closing accounts.
+
+    None if there are none, and if several processes account for some: medians cannot be merged.
+    """
+    told = [found for one in accounts if isinstance(found := one.get("micro_batch_ms"), Mapping)]
+    if len(told) != 1:
+        return None
+    steps = {name: told[0].get(name) for name in MICRO_BATCH}
+    return {name: float(ms) if isinstance(ms, int | float) and isfinite(ms) else None for name, ms in steps.items()}
 
 
 def show(summary: Summary, *, as_json: bool = False) -> None:
@@ -106,6 +132,23 @@ def _funnel(summary: Summary) -> Iterator[RenderableType]:
     yield from _titled("Frames, from the schedule to Kafka", table, f"Sent late by: {lateness}. {copies}", lost)
 
 
+def _paired(summary: Summary) -> Iterator[RenderableType]:
+    if summary.paired is None:
+        return
+    both = summary.paired
+    names = ("answered by both", "same label %", "both right", "only gateway right", "only cluster right", "both wrong")
+    table = _table(numbers=names)
+    table.add_row(
+        count(both.frames),
+        cell(None if both.agreement is None else both.agreement * 100, digits=2),
+        count(both.both_right),
+        count(both.only_gateway_right),
+        count(both.only_cluster_right),
+        count(both.both_wrong),
+    )
+    yield from _titled("The same frames on both tiers", table)
+
+
 def _tiers(summary: Summary) -> Iterator[RenderableType]:
     names = ("results", "missing", "rejected", "copies", "reordered", "accuracy %", "results/s")
     table = _table("tier", numbers=names)
@@ -144,7 +187,7 @@ def _latency(summary: Summary) -> Iterator[RenderableType]:
         found = tier.latency_ms
         numbers = (cell(value) for value in (found.p50, found.p90, found.p99, found.p999))
         table.add_row(name, count(tier.results + tier.missing), *numbers)
-    yield from _titled("Latency from due to seen, ms", table, *_notes(summary.tiers))
+    yield from _titled("Latency from due to seen, ms", table, *_notes(summary))
     stages = next(iter(summary.tiers.values())).latency_stages_ms if summary.tiers else {}
     table = _table("tier", numbers=tuple(stages))
     for name, tier in summary.tiers.items():
@@ -152,11 +195,35 @@ def _latency(summary: Summary) -> Iterator[RenderableType]:
     yield from _titled("Where that time goes: the median of each step, ms", table)
 
 
-def _notes(tiers: dict[str, TierSummary]) -> Iterator[str]:
+def _micro_batches(summary: Summary) -> Iterator[RenderableType]:
+    told = {name: tier for name, tier in summary.tiers.items() if tier.micro_batch_ms is not None}
+    if not told:
+        return
+    table = _table("tier", numbers=tuple(name.replace("_", " ") for name in MICRO_BATCH))
+    for name, tier in told.items():
+        steps = tier.micro_batch_ms or {}
+        table.add_row(name, *(cell(steps.get(step)) for step in MICRO_BATCH))
+    notes = (f"{name}: up to {count(tier.tasks)} tasks a micro-batch." for name, tier in told.items())
+    yield from _titled("Where a micro-batch's time goes: medians, ms", table, *notes)
+
+
+def _notes(summary: Summary) -> Iterator[str]:
     yield "Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite."
-    for name, tier in tiers.items():
+    for name, tier in summary.tiers.items():
         if tier.late_readings:
             yield (
                 f"{name}: {tier.late_readings:,} results were timed by Kafka's append stamp (whole ms), "
                 "as the ledger had not caught up."
             )
+    if summary.paired is not None:
+        later = summary.paired.latency_difference_ms
+        yield (
+            f"Of the same frame, cluster minus gateway ({count(summary.paired.frames)} frames): "
+            f"p50 {_ms(later.p50)}, p90 {_ms(later.p90)}."
+        )
+    if len(summary.tiers) > 1:
+        yield CO_LOCATED
+
+
+def _ms(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:,.1f} ms"

@@ -1,8 +1,8 @@
 """The run's account, as it travels on the topic ``runs``: plans, and what became of them.
 
 Records are JSON. The plan says what was to be sent, so that the ledger can recompute the
-schedule; each camera's account says what it sent; each part's closing account says what
-it did and what that cost.
+schedule; each camera's account says what it sent; a part's opening says that it is
+ready, its closing account what it did and what that cost.
 """
 
 import math
@@ -143,13 +143,32 @@ class CameraAccount(_Entry):
     """Not sent in time, dropped at source."""
 
 
+Part = Literal["fleet", "bridge", "gateway", "cluster", "ledger"]
+
+
+class Opening(_Entry):
+    """That one part is ready: what reaches it from now on is its to answer."""
+
+    kind: Literal["opening"] = "opening"
+    run: str
+    """The run, or empty if the part was not told."""
+    part: Part
+    """Which."""
+    name: str
+    """Which of its kind: the same as in its closing account."""
+    ready_ns: int = Field(ge=0, lt=2**62)
+    """Moment from which on it was ready."""
+    facts: dict[str, Any]
+    """What else it says of itself: how long its start took, what it runs on."""
+
+
 class Closing(_Entry):
     """What one part did, at its end."""
 
     kind: Literal["closing"] = "closing"
     run: str
     """The run, or empty if the part was not told."""
-    part: Literal["fleet", "bridge", "gateway", "cluster", "ledger"]
+    part: Part
     """Which."""
     name: str
     """Which of its kind: fleet name or client id."""
@@ -157,27 +176,30 @@ class Closing(_Entry):
     """Its counts, seconds and bytes."""
 
 
-Entry = Annotated[Plan | CameraAccount | Closing, Field(discriminator="kind")]
-ENTRIES: Final[TypeAdapter[Plan | CameraAccount | Closing]] = TypeAdapter(Entry)
+Entry = Plan | CameraAccount | Opening | Closing
+"""One record on the topic ``runs``."""
+ENTRIES: Final[TypeAdapter[Entry]] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
 
-def key(entry: Plan | CameraAccount | Closing) -> str:
+def key(entry: Entry) -> str:
     """Give the Kafka key; the topic is compacted, so one key holds one truth."""
     match entry:
         case Plan():
             return f"{entry.run}/plan/{entry.fleet}"
         case CameraAccount():
             return f"{entry.run}/camera/{entry.camera}"
+        case Opening():
+            return f"{entry.run}/opening/{entry.part}/{entry.name}"
         case Closing():
             return f"{entry.run}/closing/{entry.part}/{entry.name}"
 
 
-def encode(entry: Plan | CameraAccount | Closing) -> bytes:
+def encode(entry: Entry) -> bytes:
     """Write an entry as it travels."""
     return entry.model_dump_json().encode()
 
 
-def decode(wire: bytes) -> Plan | CameraAccount | Closing | None:
+def decode(wire: bytes) -> Entry | None:
     """Read an entry; None if it is none (somebody else's record on the topic)."""
     try:
         return ENTRIES.validate_json(wire)

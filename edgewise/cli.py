@@ -84,7 +84,7 @@ def fleet(
 ) -> None:
     """Publish test images the way many cameras would.
 
-    Example: edgewise fleet --cameras 4 --rate-hz 10 --frames 100
+    Example: edgewise fleet --cameras 4 --frames 100 --wait-for bridge,gateway,cluster
     """
     from producers.fleet.run import FleetSettings
     from producers.fleet.run import run as start
@@ -103,7 +103,7 @@ def fleet(
         codec=codec,  # type: ignore[arg-type]
         window=window,
         drop_after_s=drop_after_s,
-        wait_for=tuple(part for part in wait_for.split(",") if part),
+        wait_for=tuple(part for part in wait_for.split(",") if part),  # type: ignore[misc]  # pydantic checks them
         wait_s=wait_s,
         partitions=partitions,
     )
@@ -195,19 +195,91 @@ def gateway(
 
 
 @app.command()
+def cluster(
+    master: Annotated[
+        str,
+        typer.Option(
+            help="Spark's: local[N], local-cluster[N,cores,MB], spark://HOST:PORT, yarn, k8s://...",
+            show_default="local, all cores but one",
+        ),
+    ] = "",
+    engine: Annotated[str, typer.Option(help="What runs the model: bigdl, onnx, openvino, keras.")] = "bigdl",
+    fallback: Annotated[str, typer.Option(help="Engine to take where BigDL cannot be loaded; '' for none.")] = "",
+    model: options.Model = "resnet20",
+    threads: Annotated[int, typer.Option(min=1, help="Of the engine in each task.")] = 1,
+    tasks: Annotated[int, typer.Option(min=0, help="That a micro-batch is divided into; 0 is one a core.")] = 0,
+    trigger_ms: Annotated[int, typer.Option(min=0, help="From one micro-batch to the next, at least.")] = 100,
+    batch_max: Annotated[int, typer.Option(min=1, help="Frames in a micro-batch, at most.")] = 2000,
+    predict_max: Annotated[int, typer.Option(min=1, help="Frames in one call of the engine, at most.")] = 64,
+    start: Annotated[
+        str, typer.Option(help="Without a checkpoint: group (where it got to), earliest or latest.")
+    ] = "group",
+    checkpoint: Annotated[str, typer.Option(help="Folder or URI of how far it got.", show_default="in the cache")] = "",
+    partitions: options.Partitions = 4,
+    cores: Annotated[int, typer.Option(min=0, help="Of all executors of a standalone master; 0 is all.")] = 0,
+    executor_cores: Annotated[int, typer.Option(min=0, help="Of each executor; 0 is the master's choice.")] = 0,
+    executor_memory: Annotated[str, typer.Option(help="Of each executor.")] = "1g",
+    driver_memory: Annotated[str, typer.Option(help="Of the driver's Java.")] = "2g",
+    conf: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="More of Spark's own settings.")] = None,
+    log: Annotated[Path | None, typer.Option(help="For Spark's own words.", show_default="by the checkpoint")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Spark's own words on stderr.")] = False,  # noqa: FBT002
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    run: options.Run = "",
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Classify frames on the cluster, with Spark and BigDL or another engine.
+
+    Example: edgewise cluster --master "local[2]" --engine onnx
+    """
+    from consumers.cluster.run import ClusterSettings
+    from consumers.cluster.run import run as begin
+
+    settings = ClusterSettings(
+        kafka=addresses.kafka_address(kafka),
+        kafka_client=kafka_client,
+        run=run,
+        master=master,
+        engine=engine,
+        fallback=fallback,
+        model=model,
+        threads=threads,
+        tasks=tasks,
+        trigger_ms=trigger_ms,
+        batch_max=batch_max,
+        predict_max=predict_max,
+        start=start,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
+        checkpoint=checkpoint,
+        partitions=partitions,
+        cores=cores,
+        executor_cores=executor_cores,
+        executor_memory=executor_memory,
+        driver_memory=driver_memory,
+        conf=tuple(conf or ()),
+        log=log,
+        verbose=verbose,
+    )
+    account, code = begin(settings)
+    show.account(account, as_json=form is Format.JSON)
+    raise typer.Exit(code)
+
+
+@app.command()
 def ledger(
     run: Annotated[str, typer.Option(help="The run to account for.")],
     out: Annotated[Path, typer.Option(help="Folder for frames.parquet and summary.json.")] = Path(),
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
-    tiers: Annotated[str, typer.Option(help="Tiers that owe a result for each frame, with commas.")] = "gateway",
+    tiers: Annotated[
+        str, typer.Option(help="gateway, cluster, or both with a comma: each owes a result for every frame.")
+    ] = "gateway",
     settle_s: Annotated[float, typer.Option(help="How long nothing may arrive before missing is missing.")] = 10.0,
     partitions: options.Partitions = 4,
     form: options.Print = Format.TABLE,
 ) -> None:
     """Account for every frame of a run: what was answered, rightly or not, and what is missing.
 
-    Example: edgewise ledger --run camera --out runs/camera
+    Example: edgewise ledger --run camera --tiers gateway,cluster --out runs/camera
     """
     from compare import report as reports
     from consumers.ledger.run import LedgerSettings
@@ -263,6 +335,35 @@ def tail(
 
 
 @app.command()
+def lag(
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Consumer group; may be said more than once.", show_default="gateway, cluster"),
+    ] = None,
+    kafka: options.Kafka = None,
+    watch_s: Annotated[
+        float | None, typer.Option(min=0.1, help="Look again every so often, until Ctrl-C.", show_default=False)
+    ] = None,
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Show how far consumer groups are behind in the topic frames, by partition.
+
+    Example: edgewise lag --group cluster --watch-s 2
+    """
+    from edgewise import lag as lags
+
+    address, clock = addresses.kafka_address(kafka), SystemClock()
+    try:
+        for look in lags.looks(address, groups=group or lags.GROUPS, every_s=watch_s, clock=clock):
+            if form is Format.JSON:
+                show.text(lags.line(look, at_ns=clock.now_ns()))
+            else:
+                show.table(lags.rendered(look))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
 def report(
     run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
     form: options.Print = Format.TABLE,
@@ -286,6 +387,9 @@ def demo(
     order: options.Order = "stored",
     seed: options.Seed = 1,
     model: options.Model = "resnet20",
+    tiers: Annotated[str, typer.Option(help="Which classify the frames, with commas.")] = "gateway,cluster",
+    cluster_engine: Annotated[str, typer.Option(help="Of the cluster: bigdl, onnx, openvino, keras.")] = "bigdl",
+    master: Annotated[str, typer.Option(help="Spark's.", show_default="local, all cores but one")] = "",
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
@@ -307,6 +411,9 @@ def demo(
         order=order,  # type: ignore[arg-type]
         seed=seed,
         model=model,
+        tiers=tuple(tiers.split(",")),  # type: ignore[arg-type]
+        cluster_engine=cluster_engine,
+        master=master,
         mqtt=mqtt and addresses.mqtt_address(mqtt),
         kafka=kafka and addresses.kafka_address(kafka),
         kafka_client=kafka_client,

@@ -68,6 +68,19 @@ def spent() -> dict[str, float | int]:
     return {"cpu_s": round(usage.ru_utime + usage.ru_stime, 3), "memory_bytes": usage.ru_maxrss * KIB}
 
 
+def open_account(
+    producer: Producer, *, part: account.Part, name: str, run: str, facts: Mapping[str, Any], clock: Clock
+) -> None:
+    """Write to ``runs`` that a part is ready, from now on; ``producer`` is closed with it.
+
+    Raises:
+        UnreachableError: Kafka has not taken it.
+    """
+    opening = account.Opening(run=run, part=part, name=name, ready_ns=clock.now_ns(), facts=dict(facts))
+    producer.send(RUNS, key=account.key(opening), value=account.encode(opening), receipt=-1)
+    producer.close(within_s=CLOSE_S)
+
+
 def close_account(
     producer: Producer,
     *,
@@ -76,8 +89,8 @@ def close_account(
     run: str,
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write a part's closing account to ``runs``; give it."""
-    whole = {**summary, **spent(), "pid": str(os.getpid())}
+    """Write a part's closing account to ``runs``; give it. A part of several processes says itself what they spent."""
+    whole = {**spent(), **summary, "pid": str(os.getpid())}
     closing = account.Closing(run=run, part=part, name=name, summary=whole)
     producer.send(RUNS, key=account.key(closing), value=account.encode(closing), receipt=-1)
     producer.close(within_s=CLOSE_S)

@@ -4,7 +4,7 @@
 """
 
 import json
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -80,12 +80,39 @@ class TierSummary(_Part):
     latency_stages_ms: dict[str, float | None]
     """Medians of the steps between."""
     batch_mean: float | None
+    """Images in one call of the engine."""
+    tasks: int | None = None
+    """Tasks that shared a piece of work, at most; 1 where one process does it all."""
+    micro_batch_ms: dict[str, float | None] | None = None
+    """Medians of the steps of a micro-batch, as the cluster's engine tells them; None where there are none."""
     cpu_s: float | None
     memory_bytes: int | None
     uplink_bytes: int
-    """What this tier's placement sends up: results from the gateway, frames to the cluster."""
+    """What this tier's placement sends up, each once: results from the gateway, frames to the cluster."""
     late_readings: int
     """Results timed by Kafka's append stamp (whole milliseconds), because the ledger had not caught up."""
+
+
+class Difference(_Part):
+    """Cluster's latency minus gateway's of the same frame, milliseconds: above 0 the gateway's answer was first."""
+
+    p50: float | None
+    p90: float | None
+
+
+class Paired(_Part):
+    """The two tiers on the same frames. A frame that one of them did not answer is in none of these numbers."""
+
+    frames: int
+    """Answered by both."""
+    agreement: float | None
+    """Share of them that got the same label from both."""
+    both_right: int
+    only_gateway_right: int
+    only_cluster_right: int
+    both_wrong: int
+    """Of the frames whose true class is known."""
+    latency_difference_ms: Difference
 
 
 class Summary(_Part):
@@ -101,7 +128,7 @@ class Summary(_Part):
     frames: FrameCounts
     lateness_ms: Lateness
     tiers: dict[str, TierSummary]
-    paired: dict[str, Any] | None = None
+    paired: Paired | None = None
     """The two tiers on the same frames; None with one tier."""
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from consumers.ledger import summary, table
 from consumers.ledger.collect import Collected
@@ -25,6 +25,13 @@ DRAIN_S: Final = 10.0
 """How long it reads on at the end, at most."""
 
 
+def _each_once(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    """Refuse a tier that is named twice: its frames would count twice."""
+    if len(set(tiers)) < len(tiers):
+        raise ValueError("a tier is named twice")
+    return tiers
+
+
 class LedgerSettings(BaseModel):
     """What a ledger is told."""
 
@@ -36,7 +43,7 @@ class LedgerSettings(BaseModel):
     """Which library talks to Kafka."""
     run: str
     """The run to account for."""
-    tiers: tuple[Tier, ...] = (Tier.GATEWAY,)
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1), AfterValidator(_each_once)] = (Tier.GATEWAY,)
     """Which tiers owe a result for each frame."""
     out: Path
     """Folder for frames.parquet and summary.json."""

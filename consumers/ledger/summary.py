@@ -17,7 +17,16 @@ from edgewise import __version__, dataset
 from edgewise.account import Closing
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.messages import Tier
-from edgewise.summary import FrameCounts, Latency, Lateness, Reason, Summary, TierSummary
+from edgewise.summary import (
+    Difference,
+    FrameCounts,
+    Latency,
+    Lateness,
+    Paired,
+    Reason,
+    Summary,
+    TierSummary,
+)
 
 SAMPLES_NEEDED: Final = {50: 7, 90: 44, 99: 459, 99.9: 4_603}
 """The fewest samples whose largest is above the percentile with 99 % confidence: ln 0.01 / ln p."""
@@ -65,6 +74,7 @@ def make(collected: Collected, table: pa.Table, *, tiers: Sequence[Tier]) -> Sum
         # Percentiles of several fleets cannot be merged; one fleet's are exact.
         lateness_ms=_lateness(fleets[0]) if len(fleets) == 1 else NO_LATENESS,
         tiers=summaries,
+        paired=_paired(table) if set(Tier) <= set(tiers) else None,
     )
 
 
@@ -106,7 +116,8 @@ def _tier(collected: Collected, table: pa.Table, tier: Tier) -> TierSummary:
     # A missing frame is infinitely late, not left out.
     whole_ms = np.concatenate([latency_ms, np.full(sum(missing.values()), np.inf)])
     rejected = collected.rejected(tier.value)
-    uplink = "result_bytes" if tier is Tier.GATEWAY else "size_bytes"
+    # A frame travels to the cluster whether it is answered or not; a result only where there is one.
+    sent_up = answered["result_bytes"] if tier is Tier.GATEWAY else rows["size_bytes"]
     return TierSummary(
         engine=_one(answered, "engine"),
         model=_one(answered, "model"),
@@ -128,10 +139,33 @@ def _tier(collected: Collected, table: pa.Table, tier: Tier) -> TierSummary:
         ),
         latency_stages_ms={name: _median_ms(answered, start, end) for name, start, end in STAGES},
         batch_mean=round(float(_column(answered, "batch").mean()), 2) if answered.num_rows else None,
+        tasks=pc.max(answered["tasks"]).as_py(),
         cpu_s=None,
         memory_bytes=None,
-        uplink_bytes=int(pc.sum(answered[uplink]).as_py() or 0),
+        uplink_bytes=int(pc.sum(sent_up).as_py() or 0),
         late_readings=collected.planned(collected.tiers[tier].stamped),
+    )
+
+
+def _paired(table: pa.Table) -> Paired:
+    """Set the two tiers' answers to the same frames beside one another."""
+    # The rows of both tiers come in the order of the frames.
+    gateway, cluster = (table.filter(pc.equal(table["tier"], tier.value)) for tier in (Tier.GATEWAY, Tier.CLUSTER))
+    answered = pc.and_(*(pc.equal(rows["fate"], Fate.ANSWERED.value) for rows in (gateway, cluster)))
+    gateway, cluster = gateway.filter(answered), cluster.filter(answered)
+    frames = gateway.num_rows
+    same = int(pc.sum(pc.equal(gateway["label"], cluster["label"])).as_py() or 0)
+    judged = pc.and_(*(pc.is_valid(rows["correct"]) for rows in (gateway, cluster)))
+    right = Counter(zip(*(rows.filter(judged)["correct"].to_pylist() for rows in (gateway, cluster)), strict=True))
+    later_ms = (_column(cluster, "latency_ns") - _column(gateway, "latency_ns")) / MILLISECOND_NS
+    return Paired(
+        frames=frames,
+        agreement=same / frames if frames else None,
+        both_right=right[True, True],
+        only_gateway_right=right[True, False],
+        only_cluster_right=right[False, True],
+        both_wrong=right[False, False],
+        latency_difference_ms=Difference(p50=percentile(later_ms, 50), p90=percentile(later_ms, 90)),
     )
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edgewise import __version__, account, codecs, dataset, kafka, topics
-from edgewise.account import Plan
+from edgewise.account import Entry, Plan
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock, SystemClock
-from edgewise.entries import of_run
+from edgewise.entries import await_openings, of_run
 from edgewise.errors import ConfigError
 from edgewise.kafka import Client
 from edgewise.messages import Codec
@@ -26,6 +26,10 @@ from producers.fleet.drive import drive
 
 LEAD_S: Final = 0.3
 """From the plan to the first moment of the schedule."""
+
+Awaited = Literal["bridge", "gateway", "cluster"]
+ON_KAFKA: Final = {"cluster"}
+"""Those of them that say on ``runs`` that they are ready; the others say it over MQTT."""
 
 
 class FleetSettings(BaseModel):
@@ -61,10 +65,10 @@ class FleetSettings(BaseModel):
     """Frames in flight of each camera."""
     drop_after_s: float = Field(default=5.0, gt=0)
     """A frame that could not be sent this long after it was due is dropped at source."""
-    wait_for: tuple[str, ...] = ("bridge", "gateway")
-    """Parts that must have subscribed before the first frame."""
+    wait_for: tuple[Awaited, ...] = ("bridge", "gateway")
+    """Parts that must be ready before the first frame: subscribed to MQTT, or, the cluster, at work on this run."""
     wait_s: float = Field(default=60.0, gt=0)
-    """How long to wait for them, and for the last answers at the end."""
+    """How long to wait for those on MQTT, then for the cluster, and for the last answers at the end."""
     partitions: int = Field(default=topics.PARTITIONS, ge=1)
     """Of the topics frames and results, if they are not there yet."""
 
@@ -79,7 +83,7 @@ class Fleet:
         topics.ensure(settings.kafka, partitions=settings.partitions)
         self._refuse_taken_name()
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
-        await_parts(settings.mqtt, parts=settings.wait_for, clock=clock, within_s=settings.wait_s)
+        self._await_readers()
         outboxes = [
             MqttOutbox(
                 settings.mqtt,
@@ -96,6 +100,19 @@ class Fleet:
             Camera(self.plan, index, outbox=outbox, payload=self._payload, size=size, clock=clock)
             for index, outbox in enumerate(outboxes)
         ]
+
+    def _await_readers(self) -> None:
+        settings, wanted = self._settings, set(self._settings.wait_for)
+        await_parts(settings.mqtt, parts=wanted - ON_KAFKA, clock=self._clock, within_s=settings.wait_s)
+        await_openings(
+            settings.kafka,
+            settings.run,
+            parts=wanted & ON_KAFKA,
+            client=settings.kafka_client,
+            clock=self._clock,
+            within_s=settings.wait_s,
+            talk=lambda text: say(f"fleet: {text}"),
+        )
 
     def _refuse_taken_name(self) -> None:
         """Refuse a run that this fleet was part of before: its old results would be taken for the new ones."""
@@ -130,7 +147,7 @@ class Fleet:
             self._encoded[image] = codecs.encode(self._split.images[image], codec=self._settings.codec)
         return self._encoded[image]
 
-    def _store(self, entry: account.Plan | account.CameraAccount) -> None:
+    def _store(self, entry: Entry) -> None:
         self._producer.send(topics.RUNS, key=account.key(entry), value=account.encode(entry), receipt=-1)
 
     def run(self, *, done: Callable[[], bool], tell: Callable[[int], None]) -> None:

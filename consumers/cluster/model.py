@@ -1,0 +1,99 @@
+"""Frames to classes: a stage of Spark, in the JVM for BigDL, in Python workers for the other engines.
+
+A worker process loads its model once and keeps it for as long as it lives; Spark gives it
+one task after another. One Arrow batch is one call of the engine.
+"""
+
+import functools
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from consumers.cluster import read, write
+from consumers.cluster.write import Rows
+from edgewise.arrival import Answer, Answerer, Opened, opened
+from edgewise.clock import SystemClock
+from edgewise.errors import FrameError
+from edgewise.messages import Tier
+from models import engine as engines
+from models.engine import Engine
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+IN_THE_JVM: Final = ("bigdl", "none")
+"""Engines that need no Python worker; ``none`` answers without looking, to measure all that is not the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What each worker is to do."""
+
+    engine: str
+    model: str
+    """A shipped model's name, or a file that is there on every worker."""
+    threads: int
+    """Of the engine, in each task."""
+    tasks: int
+    """That run at the same time."""
+
+
+@functools.lru_cache(maxsize=1)
+def loaded(engine: str, model: str, threads: int) -> Engine:
+    """Load this worker's model, once."""
+    return engines.load(engine, model=model, threads=threads)
+
+
+def classify(batches: Iterator[pa.RecordBatch], *, work: Work) -> Iterator[pa.RecordBatch]:
+    """Answer or reject every frame of a task, in a Python worker."""
+    engine, clock = loaded(work.engine, work.model, work.threads), SystemClock()
+    worker = f"{socket.gethostname()}:{os.getppid()}/{os.getpid()}"  # the executor's daemon, and the worker
+    by = Answerer(Tier.CLUSTER, engine.name, engine.identity, work.tasks, worker)
+    for batch in batches:
+        rows, good = Rows(by=by), []
+        for arrival in read.arrivals(batch, now_ns=clock.now_ns()):
+            try:
+                good.append(opened(arrival, shape=engine.shape))
+            except FrameError as error:
+                rows.reject(arrival, error=error)
+        if good:
+            rows.store(good, answers(engine, good, clock=clock))
+        yield rows.batch()
+
+
+def answers(engine: Engine, frames: Sequence[Opened], *, clock: SystemClock) -> list[Answer]:
+    """Put frames through the engine as one batch."""
+    started_ns = clock.now_ns()
+    labels, scores = engine.classify(np.stack([frame.image for frame in frames]))
+    inferred_ns = clock.now_ns()
+    return [
+        Answer(label, score, started_ns, inferred_ns, len(frames))
+        for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
+    ]
+
+
+Stage = Callable[["DataFrame"], "DataFrame"]
+"""Kafka's frames to Kafka's results, in either world."""
+
+
+def in_python(work: Work) -> Stage:
+    """Give the stage for engines that Python workers run."""
+    function = functools.partial(classify, work=work)
+    return lambda frames: read.columns(frames).mapInArrow(function, write.COLUMNS)
+
+
+def stage(spark: "SparkSession", work: Work) -> Stage:
+    """Give the stage of an engine."""
+    if work.engine in IN_THE_JVM:
+        raise NotImplementedError
+    return in_python(work)
+
+
+def warm_up(spark: "SparkSession", stage: Stage, *, tasks: int) -> None:
+    """Have every worker load its model before the first frame: one empty frame each, whose rejection nobody keeps."""
+    stage(read.blank(spark, tasks=tasks)).collect()

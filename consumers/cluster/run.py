@@ -1,0 +1,322 @@
+"""Frames in, results out, on the cluster."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from consumers.cluster import model, read, write
+from consumers.cluster.model import Stage, Work
+from consumers.cluster.read import GROUP, Reading, Start
+from consumers.cluster.spark import session as sessions
+from consumers.cluster.spark.checkpoint import Checkpoint, Origin, kafka_id, usual
+from consumers.cluster.spark.progress import Batches
+from consumers.cluster.spark.session import Wanted
+from edgewise import kafka, lag, topics
+from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
+from edgewise.errors import ConfigError, EdgewiseError, MissingError, UnreachableError
+from edgewise.family import Family
+from edgewise.kafka import Client
+from edgewise.parts import CLOSE_S, Progress, Stop, close_account, open_account, say
+from edgewise.places import cache
+from edgewise.topics import FRAMES
+from models import card
+from models.engine import model_file
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.streaming.query import StreamingQuery
+
+LOOK_AGAIN_S: Final = 0.1
+RETRY_S: Final = 1.0
+TRIES: Final = 3
+"""Failures in a row, without a batch between them, that end a cluster."""
+KEEP_WARM_S: Final = 40.0
+"""Spark ends Python workers that were idle for 60 s, and their models with them."""
+AWAY: Final = ("TimeoutException", "UnknownTopicOrPartitionException", "DisconnectException", "NotLeaderOrFollower")
+"""Of Kafka's exceptions, those that pass when Kafka is back."""
+LOST: Final = ("some data may have", "data may have been lost", "are gone", "OffsetOutOfRange", "failOnDataLoss")
+"""How Spark says that the next frames are no longer in Kafka."""
+
+
+class ClusterSettings(BaseModel):
+    """What a cluster is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kafka: str
+    """Kafka, host:port."""
+    kafka_client: Client = Client.AUTO
+    """Which library talks to Kafka from the driver."""
+    run: str = ""
+    """The run that opening and closing account belong to."""
+    master: str = Field(default="", validate_default=True)
+    """Spark's: local[N], local-cluster[N,cores,MB], spark://host:port, yarn, k8s://...; empty is local[cores - 1]."""
+    engine: str = "bigdl"
+    """What runs the model."""
+    fallback: str = ""
+    """Engine to take where BigDL's native library cannot be loaded; empty is none: say so and end."""
+    model: str = "resnet20"
+    """A shipped model's name, or a file with a card beside it."""
+    threads: int = Field(default=1, ge=1)
+    """Of the engine in each task; the tasks are what uses the cores."""
+    tasks: int = Field(default=0, ge=0)
+    """That a micro-batch is divided into; 0 is one for each core."""
+    start: Start = "group"
+    """Without a checkpoint: where the group got to, the oldest frame, or only what comes from now on."""
+    checkpoint: str = ""
+    """Folder or URI of how far it got; empty is one for this Kafka and run, in the cache."""
+    trigger_ms: int = Field(default=100, ge=0)
+    """Shortest time from one micro-batch's start to the next; 0 is at once."""
+    batch_max: int = Field(default=2000, ge=1)
+    """Frames in a micro-batch, at most."""
+    predict_max: int = Field(default=64, ge=1)
+    """Frames in one call of the engine, at most."""
+    partitions: int = Field(default=topics.PARTITIONS, ge=1)
+    """Of the topics frames and results, if they are not there yet."""
+    cores: int = Field(default=0, ge=0)
+    """Of all executors together, on a standalone master; 0 is all it has."""
+    executor_cores: int = Field(default=0, ge=0)
+    """Of each executor; 0 leaves it to the master."""
+    executor_memory: str = "1g"
+    """Of each executor, as Spark writes it."""
+    driver_memory: str = "2g"
+    """Of the driver's Java; with a local master that is all of it."""
+    conf: tuple[str, ...] = ()
+    """More of Spark's own settings, name=value."""
+    log: Path | None = None
+    """File for Spark's own words; none is a file in the cache."""
+    verbose: bool = False
+    """Spark's own words, warnings too, on stderr."""
+
+    @field_validator("master")
+    @classmethod
+    def _usual(cls, master: str) -> str:
+        """Leave one core to everything else."""
+        return master or f"local[{max(1, len(os.sched_getaffinity(0)) - 1)}]"
+
+
+class Cluster:
+    """A Spark driver: one query from Kafka to Kafka, begun again when it fails for a reason that passes."""
+
+    def __init__(self, settings: ClusterSettings, *, spark: "SparkSession", origin: Origin, clock: Clock) -> None:
+        self._settings, self._spark, self._origin, self._clock = settings, spark, origin, clock
+        self.slots = sessions.slots(spark)
+        self.tasks = settings.tasks or self.slots
+        self.family = Family()
+        self._group = lag.GroupOffsets(settings.kafka, GROUP, topic=FRAMES)
+        self.batches = Batches(FRAMES, commit=self._commit)
+        spark.streams.addListener(self.batches)
+        self._failures = 0
+        self._warm = Deadline(clock, within_s=KEEP_WARM_S)
+        self._work = Work(
+            engine=settings.engine, model=settings.model, threads=settings.threads, tasks=min(self.tasks, self.slots)
+        )
+        self._stage = self._prepared()
+
+    def _prepared(self) -> Stage:
+        """Load the model everywhere, before the first frame is taken."""
+        stage = model.stage(self._spark, self._work)
+        model.warm_up(self._spark, stage, tasks=self._work.tasks)
+        return stage
+
+    def _commit(self, following: Mapping[int, int]) -> None:
+        """Tell Kafka's group how far the checkpoint is; the checkpoint decides, so a failure here is only said."""
+        try:
+            self._group.commit(following)
+        except EdgewiseError as error:
+            say(f"cluster: {error}; the group {GROUP!r} shows too much lag until the next batch")
+
+    def run(self, *, done: Callable[[], bool], ready: Callable[[], None]) -> dict[str, Any]:
+        """Classify until ``done``; give the summary of the closing account."""
+        progress = Progress("cluster", clock=self._clock)
+        tell = self._teller(progress)
+        while not done():
+            query = self._start()
+            ready()
+            self._follow(query, done=done, tell=tell)
+            if (failure := query.exception()) is not None and not done():
+                self._judge(write.trouble(failure))
+                self._await_kafka(done=done)
+        return self.summary()
+
+    def _teller(self, progress: Progress) -> Callable[[], None]:
+        def tell() -> None:
+            self.family.look()
+            progress.tell(self.batches.frames, batches=self.batches.batches, lag=self.batches.lag or 0)
+
+        return tell
+
+    def _start(self) -> "StreamingQuery":
+        settings = self._settings
+        reading = Reading(
+            kafka=settings.kafka,
+            partitions=read.beginning(settings.kafka, start=settings.start),
+            batch_max=settings.batch_max,
+            tasks=self.tasks,
+        )
+        rows = self._stage(read.stream(self._spark, reading))
+        checkpoint = settings.checkpoint
+        return write.start(rows, kafka=settings.kafka, checkpoint=checkpoint, trigger_ms=settings.trigger_ms)
+
+    def _follow(self, query: "StreamingQuery", *, done: Callable[[], bool], tell: Callable[[], None]) -> None:
+        """Watch a query until it ends, or is asked to: then it may finish the batch it is at."""
+        before = self.batches.batches
+        while query.isActive and not done():
+            Deadline(self._clock, within_s=LOOK_AGAIN_S).pause(for_s=LOOK_AGAIN_S)
+            tell()
+            if self.batches.batches > before:
+                before, self._failures = self.batches.batches, 0
+                self._warm = Deadline(self._clock, within_s=KEEP_WARM_S)
+            self._keep_warm()
+        finished = Deadline(self._clock, within_s=CLOSE_S)
+        while query.isActive and query.status["isTriggerActive"] and not finished.passed():
+            finished.pause(for_s=LOOK_AGAIN_S / 10)
+        query.stop()
+
+    def _keep_warm(self) -> None:
+        """Give idle Python workers something to do, or Spark ends them and the next frame waits for new ones."""
+        if self._warm.passed():
+            if self._work.engine not in model.IN_THE_JVM:
+                model.warm_up(self._spark, self._stage, tasks=self._work.tasks)
+            self._warm = Deadline(self._clock, within_s=KEEP_WARM_S)
+
+    def _judge(self, failure: str) -> None:
+        """Say what passes; raise what does not.
+
+        Raises:
+            ConfigError: the next frames are gone from Kafka.
+            MissingError: it failed several times without a batch between.
+        """
+        causes = [line.strip() for line in failure.splitlines() if line.startswith("Caused by: ")]
+        reason = causes[-1].removeprefix("Caused by: ") if causes else failure.partition("\n")[0]
+        if any(words in failure for words in LOST):
+            raise ConfigError(
+                f"the frames that come next by --checkpoint {self._settings.checkpoint} are no longer in Kafka "
+                f"(retention, or the topic was made anew): {reason[:300]}; begin again with another --checkpoint"
+            )
+        if not any(words in failure for words in AWAY):
+            self._failures += 1
+            if self._failures >= TRIES:
+                raise MissingError(f"Spark's query failed {TRIES} times in a row: {reason[:500]}")
+        say(f"cluster: {reason[:300]}; starting over from the checkpoint")
+
+    def _await_kafka(self, *, done: Callable[[], bool]) -> None:
+        settings = self._settings
+        Deadline(self._clock, within_s=RETRY_S).pause(for_s=RETRY_S)
+        origin = await_kafka(settings, clock=self._clock, done=done)
+        if origin is not None and origin != self._origin:
+            raise ConfigError(
+                f"Kafka at {settings.kafka} is another one than before ({origin.kafka_id} instead of "
+                f"{self._origin.kafka_id}); start the cluster again, with another --checkpoint if you named one"
+            )
+
+    def summary(self) -> dict[str, Any]:
+        """Give what the closing account says of Spark."""
+        return {
+            **self.batches.summary(),
+            "master": self._settings.master,
+            "tasks": self._work.tasks,
+            "cores": self.slots,
+            "trigger_ms": self._settings.trigger_ms,
+            "batch_max": self._settings.batch_max,
+        }
+
+
+def await_kafka(settings: ClusterSettings, *, clock: Clock, done: Callable[[], bool]) -> Origin | None:
+    """Wait for Kafka and its topics; None if somebody asked to stop meanwhile."""
+    said = False
+    while not done():
+        try:
+            topics.ensure(settings.kafka, partitions=settings.partitions)
+            return Origin(FRAMES, kafka_id(settings.kafka))
+        except UnreachableError as error:
+            if not said:
+                say(f"cluster: {error}; waiting for it")
+            said = True
+            Deadline(clock, within_s=RETRY_S).pause(for_s=RETRY_S)
+    return None
+
+
+class Account:
+    """A cluster's entries on the topic ``runs``: that it reads, and what it came to."""
+
+    def __init__(self, settings: ClusterSettings, *, facts: Mapping[str, Any], clock: Clock) -> None:
+        self._settings, self._clock, self._began_ns = settings, clock, clock.ticks_ns()
+        self._facts = dict(facts)
+        self._opened = False
+
+    def open(self) -> None:
+        """Say once that frames are read from now on, and how long that took."""
+        if self._opened:
+            return
+        self._opened = True
+        self._facts["startup_s"] = round((self._clock.ticks_ns() - self._began_ns) / SECOND_NS, 1)
+        settings = self._settings
+        producer = kafka.producer(settings.kafka, client=settings.kafka_client)
+        open_account(producer, part="cluster", name=GROUP, run=settings.run, facts=self._facts, clock=self._clock)
+        say(
+            f"cluster: ready after {self._facts['startup_s']} s; classifying from {settings.kafka} "
+            f"with {self._facts['engine']}, checkpoint {settings.checkpoint}"
+        )
+
+    def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the closing account; give it."""
+        settings = self._settings
+        producer = kafka.producer(settings.kafka, client=settings.kafka_client)
+        whole = {**self._facts, **summary}
+        return close_account(producer, part="cluster", name=GROUP, run=settings.run, summary=whole)
+
+
+def run(settings: ClusterSettings) -> tuple[dict[str, Any], int]:
+    """Run a cluster's driver until Ctrl-C or SIGTERM; give its account and exit code."""
+    stop, clock = Stop(), SystemClock()
+    sessions.refuse_wrong_spark()
+    facts = {"engine": settings.engine, "model": card.read(model_file(settings.model)).identity}
+    origin = await_kafka(settings, clock=clock, done=lambda: stop.asked)
+    if origin is None:
+        return {}, stop.exit_code
+    named = settings.checkpoint or str(usual(origin, run=settings.run))
+    settings = settings.model_copy(update={"checkpoint": named})
+    checkpoint = Checkpoint(named)
+    checkpoint.claim(origin)
+    account = Account(settings, facts=facts, clock=clock)
+    say(f"cluster: starting Spark ({settings.master}) ...")
+    with sessions.session(_wanted(settings, checkpoint)) as spark:
+        checkpoint.claim(origin, jvm=spark._jvm)  # noqa: SLF001 - Spark's Java has no public name
+        say("cluster: loading the model ...")
+        cluster = Cluster(settings, spark=spark, origin=origin, clock=clock)
+        stop.holding = True
+        summary = cluster.run(done=lambda: stop.asked, ready=account.open)
+        if sessions.is_local(settings.master):  # now, while its processes are there to be asked
+            summary |= cluster.family.spent()
+        else:
+            summary |= {"cpu_s": None, "memory_bytes": None}
+    return account.close(summary), stop.exit_code
+
+
+def _wanted(settings: ClusterSettings, checkpoint: Checkpoint) -> Wanted:
+    for one in settings.conf:
+        if "=" not in one:
+            raise ConfigError(f"--conf {one!r} is not name=value")
+    folder = checkpoint.folder or cache()
+    in_jvm = settings.engine in model.IN_THE_JVM
+    return Wanted(
+        master=settings.master,
+        name=f"edgewise cluster {settings.run}".strip(),
+        log=None if settings.verbose else settings.log or folder / "spark.log",
+        verbose=settings.verbose,
+        bare_files=checkpoint.folder is not None,
+        driver_memory=settings.driver_memory,
+        executor_memory=settings.executor_memory,
+        executor_cores=settings.executor_cores,
+        cores=settings.cores,
+        jars=model.jars() if in_jvm else (),
+        java_options=model.java_options() if in_jvm else (),
+        settings={
+            "spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.predict_max),
+            **dict(one.split("=", 1) for one in settings.conf),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Spark as this kit uses it: the session, the checkpoint, the parent of its Python workers, its progress."""
