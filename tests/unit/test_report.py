@@ -13,7 +13,17 @@ from compare.demo import with_costs
 from edgewise.account import Closing
 from edgewise.errors import ConfigError
 from edgewise.places import CHECKOUT
-from edgewise.summary import FrameCounts, Latency, Lateness, Reason, Summary, TierSummary, schema_text
+from edgewise.summary import (
+    Difference,
+    FrameCounts,
+    Latency,
+    Lateness,
+    Paired,
+    Reason,
+    Summary,
+    TierSummary,
+    schema_text,
+)
 
 GATEWAY: Final = TierSummary(
     engine="keras",
@@ -229,6 +239,95 @@ tier     source  transport  queue  inference  result
 gateway     0.8        0.6    0.3        7.7    11.8
 """
 
+CLUSTER: Final = GATEWAY.model_copy(
+    update={
+        "engine": "bigdl",
+        "duplicates": 64,
+        "reordered": 0,
+        "correct": 11_340,
+        "accuracy": 11_340 / 12_400,
+        "throughput_hz": 1200.04,
+        "latency_ms": Latency(p50=402.26, p90=611.9, p99=1303.4, p999=2210.0),
+        "latency_stages_ms": {"source": 0.82, "transport": 180.4, "queue": 12.1, "inference": 150.0, "result": 60.3},
+        "batch_mean": 7.75,
+        "tasks": 2,
+        "micro_batch_ms": {
+            "trigger": 0.4,
+            "latest_offset": 3.1,
+            "query_planning": 9.05,
+            "wal_commit": 21.5,
+            "add_batch": 263.25,
+            "commit_offsets": None,
+            "whole": 320.0,
+        },
+        "cpu_s": 88.1,
+        "memory_bytes": 2_918_270_720,
+        "uplink_bytes": 38_400_000,
+    }
+)
+TWO: Final = FULL.model_copy(
+    update={
+        "tiers": {"gateway": GATEWAY, "cluster": CLUSTER},
+        "paired": Paired(
+            frames=12_400,
+            agreement=12_280 / 12_400,
+            both_right=11_290,
+            only_gateway_right=53,
+            only_cluster_right=50,
+            both_wrong=1_007,
+            latency_difference_ms=Difference(p50=377.41, p90=-12.0),
+        ),
+    }
+)
+TWO_TEXT: Final = """\
+ VALID   run 20261121T154942Z-demo
+
+Frames, from the schedule to Kafka
+scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
+─────────────────────────────────────────────────────────────────────────────────────
+   12,400  12,400     12,400        0        0                  0    12,400         0
+Sent late by: p50 0.83 ms, p99 19.46 ms, max 1,043.29 ms. Copies in Kafka, counted once: 3.
+Confirmed by the MQTT broker, never bridged: 0.
+
+The same frames on both tiers
+answered by both  same label %  both right  only gateway right  only cluster right  both wrong
+──────────────────────────────────────────────────────────────────────────────────────────────
+          12,400         99.03      11,290                  53                  50       1,007
+
+Results, in frames
+tier     results  missing  rejected  copies  reordered  accuracy %  results/s
+─────────────────────────────────────────────────────────────────────────────
+gateway   12,400        0         0       3          1       91.48    1,234.6
+cluster   12,400        0         0      64          0       91.45    1,200.0
+
+What gave them, and its cost
+tier     engine  model                  frames/batch  CPU s  memory MB  uplink MB
+─────────────────────────────────────────────────────────────────────────────────
+gateway  keras   resnet20@3ed6da86e141           1.2    9.1        618       0.06
+cluster  bigdl   resnet20@3ed6da86e141           7.8   88.1      2,918      38.40
+
+Latency from due to seen, ms
+tier     frames    p50    p90      p99    p99.9
+───────────────────────────────────────────────
+gateway  12,400   24.7   48.0  1,103.2  2,000.0
+cluster  12,400  402.3  611.9  1,303.4  2,210.0
+Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
+Of the same frame, cluster minus gateway (12,400 frames): p50 377.4 ms, p90 -12.0 ms.
+co-located: the tiers shared these cores, so no winner is named.
+
+Where that time goes: the median of each step, ms
+tier     source  transport  queue  inference  result
+────────────────────────────────────────────────────
+gateway     0.8        0.6    0.3        7.7    11.8
+cluster     0.8      180.4   12.1      150.0    60.3
+
+Where a micro-batch's time goes: medians, ms
+tier     trigger  latest offset  query planning  wal commit  add batch  commit offsets  whole
+─────────────────────────────────────────────────────────────────────────────────────────────
+cluster      0.4            3.1             9.1        21.5      263.2             n/a  320.0
+cluster: up to 2 tasks a micro-batch.
+"""
+
 
 def printed(summary: Summary, *, width: int = 120) -> str:
     console = Console(width=width, color_system=None)
@@ -239,8 +338,8 @@ def printed(summary: Summary, *, width: int = 120) -> str:
 
 @pytest.mark.parametrize(
     ("summary", "text"),
-    [(FULL, FULL_TEXT), (EMPTY, EMPTY_TEXT), (INVALID, INVALID_TEXT)],
-    ids=["full", "empty", "invalid"],
+    [(FULL, FULL_TEXT), (EMPTY, EMPTY_TEXT), (INVALID, INVALID_TEXT), (TWO, TWO_TEXT)],
+    ids=["full", "empty", "invalid", "two"],
 )
 def test_a_report_is_this_letter_by_letter(summary: Summary, text: str) -> None:
     assert printed(summary) == text
@@ -252,7 +351,7 @@ def headings(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-@pytest.mark.parametrize("summary", [FULL, EMPTY, INVALID], ids=["full", "empty", "invalid"])
+@pytest.mark.parametrize("summary", [FULL, EMPTY, INVALID, TWO], ids=["full", "empty", "invalid", "two"])
 def test_nothing_is_cut_off(summary: Summary, width: int) -> None:
     text = printed(summary, width=width)
     assert "…" not in text
@@ -277,6 +376,34 @@ def test_the_verdict_and_its_reasons_stand_before_any_number() -> None:
     assert before.index("missing in gateway: 120 (limit 0)") < before.index("rejected by gateway: 1 (limit 0)")
 
 
+def test_whether_the_tiers_agree_stands_before_how_fast_they_are() -> None:
+    text = printed(TWO)
+    agreement = text.index("The same frames on both tiers")
+    assert agreement < min(
+        text.index(speed) for speed in ("results/s", "CPU s", "Latency from", "cluster minus gateway")
+    )
+
+
+def test_two_tiers_on_one_machine_have_no_winner() -> None:
+    sentence = "co-located: the tiers shared these cores, so no winner is named"
+    assert printed(TWO).count(sentence) == 1
+    assert sentence not in printed(FULL)
+
+
+def test_tiers_without_a_frame_in_common_are_not_measured_against_each_other() -> None:
+    nothing = Paired(
+        frames=0,
+        agreement=None,
+        both_right=0,
+        only_gateway_right=0,
+        only_cluster_right=0,
+        both_wrong=0,
+        latency_difference_ms=Difference(p50=None, p90=None),
+    )
+    text = printed(TWO.model_copy(update={"paired": nothing}))
+    assert "cluster minus gateway (0 frames): p50 n/a, p90 n/a." in text
+
+
 def test_what_was_not_measured_is_not_a_zero() -> None:
     text = printed(EMPTY)
     row = next(line for line in text.splitlines() if line.startswith("gateway"))
@@ -296,15 +423,17 @@ def test_a_measured_zero_is_not_n_a() -> None:
 
 
 COUNTS: Final = {"scheduled", "sent", "confirmed", "unheard", "refused", "dropped", "at", "source", "in", "Kafka"} | {
-    *("rejected", "results", "missing", "copies", "reordered", "frames")
+    *("rejected", "results", "missing", "copies", "reordered", "frames"),
+    *("answered", "by", "both", "right", "wrong", "only", "gateway", "cluster"),
 }
 """Words of headings that count frames, as the table's title says."""
 UNITS: Final = {"%", "s", "MB", "results/s", "frames/batch"}
 WORDS: Final = {"tier", "engine", "model"}
 
 
-def test_each_column_has_a_unit_where_it_needs_one() -> None:
-    lines = printed(FULL).splitlines()
+@pytest.mark.parametrize("summary", [FULL, TWO], ids=["full", "two"])
+def test_each_column_has_a_unit_where_it_needs_one(summary: Summary) -> None:
+    lines = printed(summary).splitlines()
     for place, line in enumerate(lines):
         if not line.startswith("──"):
             continue
@@ -370,7 +499,7 @@ def of_json(summary: Summary, capsys: pytest.CaptureFixture[str]) -> dict[str, A
     return found
 
 
-@pytest.mark.parametrize("summary", [FULL, EMPTY, INVALID], ids=["full", "empty", "invalid"])
+@pytest.mark.parametrize("summary", [FULL, EMPTY, INVALID, TWO], ids=["full", "empty", "invalid", "two"])
 def test_json_is_what_the_schema_says_and_comes_back_whole(
     summary: Summary, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -428,6 +557,40 @@ def test_costs_are_the_sums_over_a_tiers_processes() -> None:
 def test_costs_that_a_process_did_not_account_for_are_not_measured(said: Mapping[str, object]) -> None:
     tier = with_costs(FULL, [closing(cpu_s=1, memory_bytes=1), closing(**said)]).tiers["gateway"]
     assert (tier.cpu_s, tier.memory_bytes) == (None, None)
+
+
+STEPS: Final = {
+    "trigger": 1,
+    "latest_offset": 2.5,
+    "query_planning": 3.0,
+    "wal_commit": 4.0,
+    "add_batch": 5.0,
+    "commit_offsets": 6.0,
+    "whole": 21.5,
+}
+
+
+def test_a_micro_batchs_steps_come_from_the_clusters_account() -> None:
+    account = Closing(run=FULL.run, part="cluster", name="cluster", summary={"micro_batch_ms": STEPS, "cpu_s": 1.0})
+    costed = with_costs(TWO, [closing(cpu_s=2.0), account])
+    assert costed.tiers["cluster"].micro_batch_ms == STEPS
+    assert costed.tiers["gateway"].micro_batch_ms is None
+    assert with_costs(FULL, [closing(cpu_s=2.0)]).tiers["gateway"].micro_batch_ms is None
+
+
+@pytest.mark.parametrize("said", [{}, {"micro_batch_ms": None}, {"micro_batch_ms": [1]}, {"micro_batch_ms": "soon"}])
+def test_an_account_without_micro_batches_has_none(said: Mapping[str, object]) -> None:
+    assert report.micro_batch_ms([said]) is None
+
+
+def test_steps_that_nobody_measured_are_none_and_others_are_nobodys() -> None:
+    found = report.micro_batch_ms([{"micro_batch_ms": {"whole": 7, "add_batch": 1e999, "trigger": "1", "lunch": 3.0}}])
+    assert found == dict.fromkeys(STEPS) | {"whole": 7.0}
+
+
+def test_medians_of_two_processes_are_not_merged() -> None:
+    assert report.micro_batch_ms([{"micro_batch_ms": STEPS}, {}]) == STEPS
+    assert report.micro_batch_ms([{"micro_batch_ms": STEPS}] * 2) is None
 
 
 # --- the folder ---------------------------------------------------------------------------------

@@ -41,12 +41,13 @@ COUNTS: Final = {
     ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
     *("late_readings", "receipt", "receipts"),
+    *("both_right", "only_gateway_right", "only_cluster_right", "both_wrong"),
 }
 """Numbers of things: the name is the unit."""
-PLACES: Final = {"number", "image", "partition", "offset", "port", "pid", "seed", "index"}
+PLACES: Final = {"number", "image", "partition", "offset", "port", "pid", "seed", "index", "committed", "end"}
 """Numbers that are names."""
 WITHOUT_UNIT: Final = {
-    *("accuracy", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
+    *("accuracy", "agreement", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
     *("p50", "p90", "p99", "p999", "max", "found", "limit"),  # of a model whose own field has the unit
     *("epochs", "peak_rate", "momentum", "weight_decay", "label_smoothing", "warm_up"),  # of training
 }
@@ -146,7 +147,10 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (FleetSettings, {"codec": "gif"}),
         (FleetSettings, {"drop_after_s": 0}),
         (FleetSettings, {"wait_s": 0}),
+        (FleetSettings, {"wait_for": ("bridge", "broker")}),
         (LedgerSettings, {"tiers": ("cloud",)}),
+        (LedgerSettings, {"tiers": ()}),
+        (LedgerSettings, {"tiers": ("gateway", "cluster", "gateway")}),
         (LedgerSettings, {"settle_s": 0}),
         (DemoSettings, {"codec": "gif"}),
         (DemoSettings, {"order": "sorted"}),
