@@ -1,0 +1,36 @@
+"""The command line: the one place that knows every part, and explains what went wrong in one line."""
+
+import signal
+import sys
+from typing import Final
+
+import typer
+from pydantic import ValidationError
+
+from edgewise.cli import parts, runs  # noqa: F401 - each adds its commands, in the order of the list
+from edgewise.cli.app import app
+from edgewise.errors import ConfigError, EdgewiseError
+
+OPTIONS: Final = {"fleet": "name"}
+"""Settings whose option has another name."""
+
+
+def main() -> None:
+    """Run a command; explain what can be explained in one line, and leave with its exit code."""
+    # A shell starts what it puts in the background deaf to Ctrl-C, and scripts stop us with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="edgewise", standalone_mode=False))
+    except EdgewiseError as error:
+        problem = error
+    except typer.TyperException as error:
+        asked = getattr(error, "ctx", None)
+        where = asked.command_path if asked else "edgewise"
+        problem = ConfigError(f"{error.format_message().rstrip('.')}; see: {where} --help")
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        field = str(wrong["loc"][0])
+        option = "--" + OPTIONS.get(field, field).replace("_", "-")
+        problem = ConfigError(f"{option} {wrong['input']!r}: {wrong['msg']}")
+    typer.echo(f"edgewise: {problem}", err=True)
+    sys.exit(problem.exit_code)
