@@ -9,17 +9,20 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
 from consumers.cluster import read, write
+from consumers.cluster.jvm.compile import bigdl_jars, jar
 from consumers.cluster.write import Rows
 from edgewise.arrival import Answer, Answerer, Opened, opened
 from edgewise.clock import SystemClock
-from edgewise.errors import FrameError
+from edgewise.errors import FrameError, MissingError
 from edgewise.messages import Tier
+from models import bigdl, card
 from models import engine as engines
 from models.engine import Engine
 
@@ -41,6 +44,8 @@ class Work:
     """Of the engine, in each task."""
     tasks: int
     """That run at the same time."""
+    predict_max: int
+    """Images in one call of the engine."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -87,11 +92,50 @@ def in_python(work: Work) -> Stage:
     return lambda frames: read.columns(frames).mapInArrow(function, write.COLUMNS)
 
 
+def in_jvm(spark: "SparkSession", work: Work) -> Stage:
+    """Give the stage that runs inside the executors' JVM, and send the model there.
+
+    Raises:
+        MissingError: BigDL's native library cannot be loaded.
+    """
+    from pyspark.sql import DataFrame
+
+    ours = spark._jvm.edgewise.cluster.ClassifyFrames  # type: ignore[union-attr]  # noqa: SLF001 - Spark's Java
+    if work.engine == "bigdl" and (problem := ours.probe()):
+        raise MissingError(
+            f"BigDL's native library cannot be loaded here ({problem}); take another engine, "
+            "for example --engine onnx, or let it choose: --fallback onnx"
+        )
+    model = bigdl.file(engines.model_file(work.model))
+    spark.sparkContext.addFile(str(model))
+    takes = bigdl.input_of(model)
+    function = ours(
+        work.engine,
+        model.name,
+        card.read(engines.model_file(work.model)).identity,
+        takes.height,
+        takes.width,
+        takes.scale,
+        takes.offset,
+        work.tasks,
+        work.predict_max,
+        work.threads,
+    )
+    return lambda frames: DataFrame(ours.apply(frames._jdf, function), frames.sparkSession)  # noqa: SLF001
+
+
 def stage(spark: "SparkSession", work: Work) -> Stage:
     """Give the stage of an engine."""
-    if work.engine in IN_THE_JVM:
-        raise NotImplementedError
-    return in_python(work)
+    return in_jvm(spark, work) if work.engine in IN_THE_JVM else in_python(work)
+
+
+def jars(engine: str) -> Sequence[Path]:
+    """Give the jars that an engine needs besides Spark's own, compiling ours first if need be.
+
+    Raises:
+        MissingError: BigDL is not installed.
+    """
+    return [jar(), *bigdl_jars()] if engine in IN_THE_JVM else []
 
 
 def warm_up(spark: "SparkSession", stage: Stage, *, tasks: int) -> None:

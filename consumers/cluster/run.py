@@ -112,7 +112,11 @@ class Cluster:
         self._failures = 0
         self._warm = Deadline(clock, within_s=KEEP_WARM_S)
         self._work = Work(
-            engine=settings.engine, model=settings.model, threads=settings.threads, tasks=min(self.tasks, self.slots)
+            engine=settings.engine,
+            model=settings.model,
+            threads=settings.threads,
+            tasks=min(self.tasks, self.slots),
+            predict_max=settings.predict_max,
         )
         self._stage = self._prepared()
 
@@ -302,7 +306,6 @@ def _wanted(settings: ClusterSettings, checkpoint: Checkpoint) -> Wanted:
         if "=" not in one:
             raise ConfigError(f"--conf {one!r} is not name=value")
     folder = checkpoint.folder or cache()
-    in_jvm = settings.engine in model.IN_THE_JVM
     return Wanted(
         master=settings.master,
         name=f"edgewise cluster {settings.run}".strip(),
@@ -313,8 +316,7 @@ def _wanted(settings: ClusterSettings, checkpoint: Checkpoint) -> Wanted:
         executor_memory=settings.executor_memory,
         executor_cores=settings.executor_cores,
         cores=settings.cores,
-        jars=model.jars() if in_jvm else (),
-        java_options=model.java_options() if in_jvm else (),
+        jars=model.jars(settings.engine),
         settings={
             "spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.predict_max),
             **dict(one.split("=", 1) for one in settings.conf),

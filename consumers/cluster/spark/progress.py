@@ -66,8 +66,8 @@ class Batches(StreamingQueryListener):
                 self.batches += 1
                 self._sizes.append(progress.numInputRows)
                 self._times.append(dict(progress.durationMs))
-            latest = offsets(source.latestOffset, self._topic)
-            self.lag = sum(max(0, latest[one] - following.get(one, 0)) for one in latest)
+            if latest := offsets(source.latestOffset, self._topic):
+                self.lag = sum(max(0, latest[one] - following.get(one, 0)) for one in latest)
         if following:
             self._commit(following)
 
@@ -89,5 +89,6 @@ class Batches(StreamingQueryListener):
 
 def offsets(text: str | None, topic: str) -> dict[int, int]:
     """Read Spark's JSON of offsets: the next offset of each of a topic's partitions."""
-    found = json.loads(text) if text else {}
+    # PySpark makes a text of Java's null too: a batch that a crash cut off and that is done again has no latest offset.
+    found = json.loads(text) if text and text != str(None) else {}
     return {int(partition): int(offset) for partition, offset in found.get(topic, {}).items()}

@@ -82,7 +82,6 @@ class Wanted:
     cores: int = 0
     """Of all executors together, on a standalone master; 0 is all there are."""
     jars: Sequence[Path] = ()
-    java_options: Sequence[str] = ()
     settings: Mapping[str, str] | None = None
     """More of Spark's own, which win."""
 
@@ -190,9 +189,7 @@ def _environment(wanted: Wanted, runtime: java.Java) -> None:
 
 def settings(wanted: Wanted, runtime: java.Java, connector: Path, logging: Path) -> dict[str, str]:
     """Give Spark's settings for what is wanted."""
-    options = " ".join(
-        ["-XX:+UseSerialGC" if is_local(wanted.master) else "-XX:+UseG1GC", *runtime.options, *wanted.java_options]
-    )
+    options = " ".join(["-XX:+UseSerialGC" if is_local(wanted.master) else "-XX:+UseG1GC", *runtime.options])
     mine = [*sorted(connector.glob("*.jar")), *wanted.jars]
     found = {
         **STREAMING,
@@ -202,7 +199,6 @@ def settings(wanted: Wanted, runtime: java.Java, connector: Path, logging: Path)
         "spark.driver.memory": wanted.driver_memory,
         "spark.executor.memory": wanted.executor_memory,
         "spark.driver.extraJavaOptions": f"{options} -Dlog4j2.configurationFile=file:{logging}",
-        "spark.executor.extraJavaOptions": " ".join([*wanted.java_options]),
         "spark.executorEnv.PYTHONPATH": str(CHECKOUT),
     }
     if is_local(wanted.master) or f"//{LOOPBACK}:" in wanted.master:

@@ -1,0 +1,219 @@
+package edgewise.cluster
+
+import java.io.{BufferedInputStream, DataInputStream, FileInputStream}
+import java.nio.{ByteBuffer, ByteOrder}
+import java.util.concurrent.{Callable, ConcurrentHashMap, ConcurrentLinkedDeque, ExecutionException, Executors}
+import java.util.concurrent.atomic.AtomicInteger
+
+import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
+import com.intel.analytics.bigdl.dllib.nn.mkldnn.{AvgPooling, CAddTable, DnnGraph, Input, Linear, MaxPooling, Output, Phase, ReLU, SoftMax, SpatialConvolution}
+import com.intel.analytics.bigdl.dllib.tensor.Tensor
+import com.intel.analytics.bigdl.mkl.{MKL, Memory, MklDnn}
+
+import scala.collection.JavaConverters._
+import scala.collection.mutable
+
+/** A model file that `models.bigdl` wrote: a network in JSON, then its weights as little-endian float32. */
+final class Network(header: JsonNode, weights: Array[Float]) {
+  val (height, width, channels) = (header.get("height").asInt, header.get("width").asInt, header.get("channels").asInt)
+  val classes: Int = header.get("classes").asInt
+  val output: String = header.get("output").asText
+  val nodes: Seq[JsonNode] = header.get("nodes").asScala.toSeq
+
+  /** A node's weights of this name, in BigDL's layout. */
+  def tensor(node: JsonNode, name: String): Tensor[Float] = {
+    val place = node.get("weights").get(name)
+    val shape = place.get("shape").asScala.map(_.asInt).toArray
+    val start = place.get("start").asInt
+    Tensor[Float](weights.slice(start, start + shape.product), shape)
+  }
+}
+
+object Network {
+  def read(file: String): Network = {
+    val in = new DataInputStream(new BufferedInputStream(new FileInputStream(file)))
+    try {
+      val header = new Array[Byte](java.lang.Long.reverseBytes(in.readLong).toInt)
+      in.readFully(header)
+      val floats = ByteBuffer.wrap(in.readAllBytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer
+      val weights = new Array[Float](floats.remaining)
+      floats.get(weights)
+      new Network(new ObjectMapper().readTree(header), weights)
+    } finally in.close()
+  }
+}
+
+/** One network, as many copies as tasks classify at once: a copy that two tasks entered would end the JVM. */
+final class BigDl(network: Network, scale: Array[Float], offset: Array[Float], batchMax: Int, threads: Int) extends Engine {
+  private val idle = new ConcurrentLinkedDeque[BigDlCopy]
+
+  override def classify(images: Array[Array[Byte]]): Answers = {
+    val copy = Option(idle.pollFirst()).getOrElse(new BigDlCopy(network, scale, offset, batchMax, threads))
+    val answers = copy.classify(images)
+    idle.addFirst(copy) // not if it failed: what state it is in then, nobody knows
+    answers
+  }
+}
+
+object BigDl {
+  // Read once, when the library is loaded. One thread for one copy: the copies beside it use the other cores.
+  for ((name, value) <- Seq("bigdl.multiModels" -> "true", "bigdl.mklNumThreads" -> "1"))
+    if (System.getProperty(name) == null) System.setProperty(name, value)
+
+  private val opened = new ConcurrentHashMap[Seq[Any], BigDl]
+
+  /** The engine of this JVM for a model, made at the first call. */
+  def open(
+      file: String,
+      model: String,
+      scale: Array[Float],
+      offset: Array[Float],
+      batchMax: Int,
+      threads: Int
+  ): BigDl =
+    opened.computeIfAbsent(
+      Seq(file, model, scale.toSeq, offset.toSeq, batchMax, threads),
+      _ => new BigDl(Network.read(file), scale, offset, batchMax, threads)
+    )
+
+  def probe(): String =
+    try {
+      if (MklDnn.isLoaded && MKL.isMKLLoaded) "" else "BigDL's native library is not loaded"
+    } catch {
+      case error: Throwable => // errors of linking and initialising among them
+        Iterator.iterate(error)(_.getCause).takeWhile(_ != null).map(_.toString).mkString("; because of ")
+    }
+}
+
+/** One copy of the network, with a thread of its own.
+  *
+  * MKL-DNN keeps things in the thread that calls it, and Spark's threads come and go. A compiled network takes
+  * batches of one size only, so there is one for each power of two, and a batch goes through in such pieces: nothing
+  * is filled up, and the time for an image hardly depends on the piece's size.
+  */
+final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float], batchMax: Int, threads: Int) {
+  private val thread = Executors.newSingleThreadExecutor { work: Runnable =>
+    val made = new Thread(work, s"bigdl-${BigDlCopy.made.getAndIncrement()}")
+    made.setDaemon(true)
+    made
+  }
+
+  /** The largest first; all compiled now, so that no later batch has to wait for it. */
+  private val pieces: Seq[Piece] = within {
+    val sizes = Iterator.iterate(Integer.highestOneBit(batchMax))(_ / 2).takeWhile(_ > 0).toList
+    MklDnn.setNumThreads(math.max(1, threads))
+    sizes.map(new Piece(_))
+  }
+
+  def classify(images: Array[Array[Byte]]): Answers = within {
+    val answers = new Answers(new Array[Int](images.length), new Array[Float](images.length))
+    var done = 0
+    while (done < images.length) {
+      val piece = pieces.find(_.size <= images.length - done).get
+      piece.classify(images, done, answers)
+      done += piece.size
+    }
+    answers
+  }
+
+  /** Work in the copy's thread. Wait to the end, even when Spark wants the task gone: the copy must be free then. */
+  private def within[T](work: => T): T = {
+    val running = thread.submit(new Callable[T] { override def call(): T = work })
+    var interrupted = false
+    try {
+      while (!running.isDone) {
+        try running.get()
+        catch {
+          case _: InterruptedException => interrupted = true
+          case _: ExecutionException   => // told below
+        }
+      }
+      running.get()
+    } catch {
+      case error: ExecutionException => throw error.getCause
+    } finally if (interrupted) Thread.currentThread().interrupt()
+  }
+
+  private final class Piece(val size: Int) {
+    private val perImage = network.height * network.width * network.channels
+    private val values = new Array[Float](size * perImage)
+    private val input = Tensor[Float](values, Array(size, network.channels, network.height, network.width))
+    private val graph = BigDlCopy.compile(network, size)
+
+    /** Each byte's value in each channel. */
+    private val scaled = Array.tabulate(network.channels, 256)((channel, byte) => byte * scale(channel) + offset(channel))
+
+    def classify(images: Array[Array[Byte]], from: Int, answers: Answers): Unit = {
+      for (place <- 0 until size) fill(images(from + place), place * perImage)
+      val chances = graph.forward(input).toTensor[Float].storage().array()
+      for (place <- 0 until size) {
+        val start = place * network.classes
+        val best = (start until start + network.classes).maxBy(chances(_))
+        answers.labels(from + place) = best - start
+        answers.scores(from + place) = chances(best)
+      }
+    }
+
+    private def fill(image: Array[Byte], start: Int): Unit = {
+      val (channels, area) = (network.channels, network.height * network.width)
+      var channel = 0
+      while (channel < channels) {
+        val (table, to) = (scaled(channel), start + channel * area)
+        var at = 0
+        while (at < area) {
+          values(to + at) = table(image(at * channels + channel) & 0xff)
+          at += 1
+        }
+        channel += 1
+      }
+    }
+  }
+}
+
+object BigDlCopy {
+  private val made = new AtomicInteger
+
+  private def compile(network: Network, size: Int): DnnGraph = {
+    val image = Input(Array(size, network.channels, network.height, network.width), Memory.Format.nchw).inputs()
+    val nodes = mutable.Map("pixels" -> image)
+    for (node <- network.nodes) {
+      val inputs = node.get("inputs").asScala.map(name => nodes(name.asText)).toSeq
+      nodes(node.get("name").asText) = layer(network, node).inputs(inputs: _*)
+    }
+    val output = Output(Memory.Format.nc).inputs(nodes(network.output))
+    val graph = DnnGraph(Seq(image), Seq(output))
+    graph.evaluate()
+    graph.compile(Phase.InferencePhase)
+    graph
+  }
+
+  private def layer(network: Network, node: JsonNode) = {
+    def number(name: String, place: Int): Int = node.get(name).get(place).asInt
+    def pad: Int = if (node.get("padding").asText == "same") -1 else 0
+    node.get("op").asText match {
+      case "conv" =>
+        val kernel = network.tensor(node, "kernel")
+        SpatialConvolution(
+          kernel.size(2),
+          kernel.size(1),
+          number("kernel", 1),
+          number("kernel", 0),
+          number("strides", 1),
+          number("strides", 0),
+          pad,
+          pad,
+          initWeight = kernel,
+          initBias = network.tensor(node, "bias")
+        )
+      case "relu" => ReLU()
+      case "add"  => CAddTable()
+      case "max_pool" =>
+        MaxPooling(number("kernel", 1), number("kernel", 0), number("strides", 1), number("strides", 0), pad, pad)
+      case "global_average_pool" => AvgPooling(1, 1, globalPooling = true)
+      case "dense" =>
+        val kernel = network.tensor(node, "kernel")
+        Linear(kernel.size(2), kernel.size(1), initWeight = kernel, initBias = network.tensor(node, "bias"))
+      case "softmax" => SoftMax()
+    }
+  }
+}

@@ -1,0 +1,155 @@
+"""Our networks for BigDL: a file that the cluster's JVM builds BigDL's own layers from.
+
+BigDL's readers of other formats mostly fail on files of today, and its own format needs a
+JVM to write it. So the file is a neutral one: the length of a header (8 bytes, little-endian),
+the header in JSON (the network's operations in order, and where each one's weights stand),
+then all weights as little-endian float32, already in BigDL's layouts. Its reader is
+``consumers/cluster/jvm/BigDl.scala``.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from edgewise.errors import ConfigError
+from edgewise.places import cache, locked
+from models import card, graph
+from models.graph import PIXELS, Graph, Node, Op, Weights
+
+FORMAT: Final = 2
+"""Goes up when the file's content changes for the same model."""
+
+
+def file(model: Path) -> Path:
+    """Give the BigDL file of a model that has a card, writing it first if it is not there.
+
+    Raises:
+        ConfigError: there is no such model, or it has an operation that BigDL does not do alike.
+    """
+    known = card.read(model)
+    place = cache() / "models" / f"{known.name}-{known.weights_sha256[:12]}-{known.file_sha256[:12]}.bigdl{FORMAT}"
+    if not place.exists():
+        with locked("models-bigdl"):
+            if not place.exists():
+                write(graph.read(model), place)
+    return place
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a network takes."""
+
+    height: int
+    width: int
+    scale: Sequence[float]
+    """Of each channel: the first operation takes pixels * scale + offset."""
+    offset: Sequence[float]
+
+
+def input_of(place: Path) -> Input:
+    """Read from a file what its network takes."""
+    with place.open("rb") as stored:
+        header = json.loads(stored.read(int.from_bytes(stored.read(8), "little")))
+    return Input(header["height"], header["width"], header["scale"], header["offset"])
+
+
+def write(network: Graph, place: Path) -> None:
+    """Write a network's file, whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as out:
+        partial = Path(out.name)
+        try:
+            out.write(encode(network))
+            out.flush()
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def encode(network: Graph) -> bytes:
+    """Give the file's bytes."""
+    nodes: list[dict[str, Any]] = []
+    blob: list[bytes] = []
+    start = 0
+    sources = _without_flatten(network)
+    for node in network.nodes:
+        if node.op is Op.FLATTEN:
+            continue
+        _refuse_what_differs(network, node)
+        places = {}
+        for name, values in _weights(network, node).items():
+            places[name] = {"shape": values.shape, "start": start}
+            blob.append(np.ascontiguousarray(values, dtype="<f4").tobytes())
+            start += values.size
+        nodes.append(
+            {
+                "name": node.name,
+                "op": node.op,
+                "inputs": [sources[name] for name in node.inputs],
+                "kernel": node.kernel,
+                "strides": node.strides,
+                "padding": node.padding,
+                "weights": places,
+            }
+        )
+    height, width, channels = network.shape
+    header = {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "classes": network.classes,
+        "scale": [float(value) for value in network.scale],
+        "offset": [float(value) for value in network.offset],
+        "output": network.output,
+        "nodes": nodes,
+    }
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + b"".join(blob)
+
+
+def _without_flatten(network: Graph) -> dict[str, str]:
+    """Say which node stands for each: BigDL's dense layer takes images as they are."""
+    sources = {PIXELS: PIXELS}
+    for node in network.nodes:
+        sources[node.name] = sources[node.inputs[0]] if node.op is Op.FLATTEN else node.name
+    return sources
+
+
+def _weights(network: Graph, node: Node) -> dict[str, Weights]:
+    if node.op is Op.CONV:
+        return {"kernel": node.weights["kernel"].transpose(3, 2, 0, 1), "bias": node.weights["bias"]}
+    if node.op is Op.DENSE:
+        kernel = node.weights["kernel"]
+        flattened = _flattened(network, node.inputs[0])
+        if flattened is not None:  # Keras flattens channels last, BigDL first
+            kernel = kernel.reshape(*flattened, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+        return {"kernel": kernel.T, "bias": node.weights["bias"]}
+    return {}
+
+
+def _flattened(network: Graph, name: str) -> Sequence[int] | None:
+    """Give the shape of the image that this node flattens, None if it does not flatten."""
+    found = next((node for node in network.nodes if node.name == name), None)
+    return network.shape_of(found.inputs[0]) if found is not None and found.op is Op.FLATTEN else None
+
+
+def _refuse_what_differs(network: Graph, node: Node) -> None:
+    """Raise ConfigError for what MKL-DNN's fusing of additions would get wrong.
+
+    It adds into the result of the first operand's convolution, so that must be one which
+    nothing else takes.
+    """
+    if node.op is not Op.ADD:
+        return
+    first = next((one for one in network.nodes if one.name == node.inputs[0]), None)
+    takers = sum(node.inputs[0] in one.inputs for one in network.nodes)
+    if first is None or first.op is not Op.CONV or takers != 1 or len(node.inputs) != 2:  # noqa: PLR2004 - a pair
+        raise ConfigError(
+            f"{node.name!r} adds something else than a convolution's own result and one other, which BigDL would "
+            "not do right; --engine keras runs every model"
+        )
