@@ -60,6 +60,9 @@ EndSession = Annotated[
     bool, typer.Option("--end-session", help="At the end, have the MQTT broker keep nothing for this client id.")
 ]
 Window = Annotated[int, typer.Option("--window", min=1, max=65_535, help="Frames in flight: taken, not yet finished.")]
+Prepare = Annotated[
+    bool, typer.Option("--prepare", help="Fetch, compile and convert what the first start would, and end.")
+]
 Print = Annotated[Format, typer.Option("--format", help="Of the account on stdout.")]
 Broker = Annotated[BrokerKind, typer.Option("--mqtt-broker", help="Which to start; auto is mosquitto if installed.")]
 Codec = Annotated[str, typer.Option("--codec", help="raw, png, jpeg or text.")]

@@ -6,6 +6,7 @@ one task after another. One Arrow batch is one call of the engine.
 
 import functools
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pyarrow as pa
 from consumers.cluster import read, write
 from consumers.cluster.jvm.compile import bigdl_jars, jar
 from consumers.cluster.write import Rows
+from edgewise import jars as spark_jars
 from edgewise.arrival import Answer, Answerer, Opened, opened
 from edgewise.clock import SystemClock
 from edgewise.errors import FrameError, MissingError
@@ -100,6 +102,7 @@ def in_jvm(spark: "SparkSession", work: Work) -> Stage:
     """
     from pyspark.sql import DataFrame
 
+    jars(work.engine)  # where there are none, the session was begun without them, for a fallback
     ours = spark._jvm.edgewise.cluster.ClassifyFrames  # type: ignore[union-attr]  # noqa: SLF001 - Spark's Java
     if work.engine == "bigdl" and (problem := ours.probe()):
         raise MissingError(
@@ -129,6 +132,32 @@ def stage(spark: "SparkSession", work: Work) -> Stage:
     return in_jvm(spark, work) if work.engine in IN_THE_JVM else in_python(work)
 
 
+def loaded_stage(spark: "SparkSession", work: Work) -> Stage:
+    """Give the stage of an engine after every worker has loaded its model.
+
+    Raises:
+        MissingError: the engine cannot be loaded on a worker.
+    """
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PythonException
+
+    made = stage(spark, work)
+    try:
+        warm_up(spark, made, tasks=work.tasks)
+    except (Py4JJavaError, PythonException) as error:
+        raise MissingError(
+            f"the model could not be loaded on a worker with --engine {work.engine}: {last(error)}"
+        ) from error
+    return made
+
+
+def last(error: Exception) -> str:
+    """Pick from an error that came through Java and Python the line that says what it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("Caused by: ") or re.match(r"[\w.]*(Error|Exception): ", line)]
+    return (causes or lines)[-1][:400]
+
+
 def jars(engine: str) -> Sequence[Path]:
     """Give the jars that an engine needs besides Spark's own, compiling ours first if need be.
 
@@ -136,6 +165,20 @@ def jars(engine: str) -> Sequence[Path]:
         MissingError: BigDL is not installed.
     """
     return [jar(), *bigdl_jars()] if engine in IN_THE_JVM else []
+
+
+def prepare(engine: str, *, model: str) -> Sequence[Path]:
+    """Do what the first start of an engine would do once: fetch, compile, convert. Give the files it left.
+
+    Raises:
+        ConfigError: no such engine or model.
+        MissingError: something cannot be fetched or is not installed.
+    """
+    made = [spark_jars.fetch(spark_jars.SPARK), *jars(engine)]
+    if engine in IN_THE_JVM:
+        return [*made, bigdl.file(engines.model_file(model))]
+    engines.load(engine, model=model, threads=1)
+    return made
 
 
 def warm_up(spark: "SparkSession", stage: Stage, *, tasks: int) -> None:

@@ -1,9 +1,10 @@
 """Frames in, results out, on the cluster."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -54,9 +55,9 @@ class ClusterSettings(BaseModel):
     """The run that opening and closing account belong to."""
     master: str = Field(default="", validate_default=True)
     """Spark's: local[N], local-cluster[N,cores,MB], spark://host:port, yarn, k8s://...; empty is local[cores - 1]."""
-    engine: str = "bigdl"
-    """What runs the model."""
-    fallback: str = ""
+    engine: Literal["bigdl", "onnx", "openvino", "keras", "none"] = "bigdl"
+    """What runs the model; ``none`` answers without looking, to measure everything else."""
+    fallback: Literal["", "onnx", "openvino", "keras"] = ""
     """Engine to take where BigDL's native library cannot be loaded; empty is none: say so and end."""
     model: str = "resnet20"
     """A shipped model's name, or a file with a card beside it."""
@@ -121,10 +122,15 @@ class Cluster:
         self._stage = self._prepared()
 
     def _prepared(self) -> Stage:
-        """Load the model everywhere, before the first frame is taken."""
-        stage = model.stage(self._spark, self._work)
-        model.warm_up(self._spark, stage, tasks=self._work.tasks)
-        return stage
+        """Load the model everywhere, before the first frame is taken; take the fallback if there is one and it must."""
+        try:
+            return model.loaded_stage(self._spark, self._work)
+        except MissingError as error:
+            if not self._settings.fallback:
+                raise
+            say(f"cluster: {error}; falling back to {self._settings.fallback}")
+            self._work = replace(self._work, engine=self._settings.fallback)
+            return model.loaded_stage(self._spark, self._work)
 
     def _commit(self, following: Mapping[int, int]) -> None:
         """Tell Kafka's group how far the checkpoint is; the checkpoint decides, so a failure here is only said."""
@@ -221,6 +227,7 @@ class Cluster:
         """Give what the closing account says of Spark."""
         return {
             **self.batches.summary(),
+            "engine": self._work.engine,
             "master": self._settings.master,
             "tasks": self._work.tasks,
             "cores": self.slots,
@@ -316,9 +323,25 @@ def _wanted(settings: ClusterSettings, checkpoint: Checkpoint) -> Wanted:
         executor_memory=settings.executor_memory,
         executor_cores=settings.executor_cores,
         cores=settings.cores,
-        jars=model.jars(settings.engine),
+        jars=_jars(settings),
         settings={
             "spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.predict_max),
             **dict(one.split("=", 1) for one in settings.conf),
         },
     )
+
+
+def _jars(settings: ClusterSettings) -> Sequence[Path]:
+    """Give the engine's jars; none where it has none and there is a fallback, which ``Cluster`` then takes."""
+    try:
+        return model.jars(settings.engine)
+    except MissingError:
+        if not settings.fallback:
+            raise
+        return []
+
+
+def prepare(settings: ClusterSettings) -> None:
+    """Do once what the first start would do: for an image, or a machine that will have no network."""
+    for path in model.prepare(settings.engine, model=settings.model):
+        say(f"cluster: ready: {path}")

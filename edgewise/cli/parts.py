@@ -211,6 +211,9 @@ def cluster(
     conf: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="More of Spark's own settings.")] = None,
     log: Annotated[Path | None, typer.Option(help="For Spark's own words.", show_default="by the checkpoint")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Spark's own words on stderr.")] = False,  # noqa: FBT002
+    only_prepare: Annotated[
+        bool, typer.Option("--prepare", help="Fetch, compile and convert what the first start would, and end.")
+    ] = False,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     run: options.Run = "",
@@ -220,23 +223,23 @@ def cluster(
 
     Example: edgewise cluster --master "local[2]" --engine onnx
     """
-    from consumers.cluster.run import ClusterSettings
+    from consumers.cluster.run import ClusterSettings, prepare
     from consumers.cluster.run import run as begin
 
     settings = ClusterSettings(
-        kafka=addresses.kafka_address(kafka),
+        kafka="" if only_prepare else addresses.kafka_address(kafka),
         kafka_client=kafka_client,
         run=run,
         master=master,
-        engine=engine,
-        fallback=fallback,
+        engine=engine,  # type: ignore[arg-type]  # pydantic checks these, and says which are allowed
+        fallback=fallback,  # type: ignore[arg-type]
         model=model,
         threads=threads,
         tasks=tasks,
         trigger_ms=trigger_ms,
         batch_max=batch_max,
         predict_max=predict_max,
-        start=start,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
+        start=start,  # type: ignore[arg-type]
         checkpoint=checkpoint,
         partitions=partitions,
         cores=cores,
@@ -247,6 +250,9 @@ def cluster(
         log=log,
         verbose=verbose,
     )
+    if only_prepare:
+        prepare(settings)
+        return
     account, code = begin(settings)
     show.account(account, as_json=form is Format.JSON)
     raise typer.Exit(code)
