@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from edgewise.cli import parts, runs  # noqa: F401 - each adds its commands, in the order of the list
-from edgewise.cli.app import app
+from edgewise.cli.program import app
 from edgewise.errors import ConfigError, EdgewiseError
 
 OPTIONS: Final = {"fleet": "name"}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgewise import addresses, options, show
-from edgewise.cli.app import app
+from edgewise.cli.program import app
 from edgewise.clock import SystemClock, utc_name
 from edgewise.kafka import Client
 from edgewise.options import Format
@@ -211,9 +211,7 @@ def cluster(
     conf: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="More of Spark's own settings.")] = None,
     log: Annotated[Path | None, typer.Option(help="For Spark's own words.", show_default="by the checkpoint")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Spark's own words on stderr.")] = False,  # noqa: FBT002
-    only_prepare: Annotated[
-        bool, typer.Option("--prepare", help="Fetch, compile and convert what the first start would, and end.")
-    ] = False,
+    only_prepare: options.Prepare = False,  # noqa: FBT002
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     run: options.Run = "",

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgewise import addresses, options, show
-from edgewise.cli.app import app
+from edgewise.cli.program import app
 from edgewise.clock import SystemClock
 from edgewise.kafka import Client
 from edgewise.options import Format, Topic

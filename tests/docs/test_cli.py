@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from edgewise.cli.app import app
+from edgewise.cli.program import app
 from edgewise.places import CHECKOUT
 
 COMMANDS: Final = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
