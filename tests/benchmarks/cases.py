@@ -45,12 +45,12 @@ class Watch:
         return {"cpu_us": (cpu_s() - self._cpu_s) / frames * 1e6, "rate_hz": frames / wall_s}
 
 
-def wire(number: int, images: Any) -> bytes:  # noqa: ANN401 - a memory map
+def wire(number: int, images: Any, *, camera: str = "bench-0") -> bytes:  # noqa: ANN401 - a memory map
     """Encode one raw test image as a frame."""
     image = number % len(images)
     frame = Frame(
         run="bench",
-        camera="bench-0",
+        camera=camera,
         number=number,
         dataset="cifar10",
         split="test",

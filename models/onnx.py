@@ -1,0 +1,218 @@
+"""The same networks as ONNX files: how a graph is written as one, and where the file is kept.
+
+The file is made from the ``.keras`` file once and stays in the cache: weights have one
+origin. Who only asks for it, with ``file``, loads neither Keras nor ``onnx``.
+"""
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.errors import ConfigError, EdgewiseError
+from edgewise.places import CHECKOUT, cache, locked
+from models import card
+from models.graph import PIXELS, Graph, Node, Op, read
+
+if TYPE_CHECKING:
+    import onnx
+
+EXPORTER: Final = 1
+"""Version of what is written here: a higher one makes every file anew."""
+OPSET: Final = 17
+"""Version of the operations' meaning."""
+IR_VERSION: Final = 8
+"""Version of the file's form that belongs to the operations: older runtimes take it too."""
+PROBABILITIES: Final = "probabilities"
+"""The output's name; the input's is PIXELS."""
+IDENTITY: Final = "identity"
+"""Key of the model's identity in the file's metadata."""
+
+
+def file(model: Path) -> Path:
+    """Give a model's ONNX file, made first if it is not there.
+
+    Several processes may call this at once: one makes it, the others wait. It is made in a
+    process of its own, so that the one which asks stays without TensorFlow and its memory.
+
+    Raises:
+        ConfigError: no such model, or one that cannot be exported.
+        ModuleNotFoundError: it must be made, and what makes it is not installed.
+    """
+    known = card.read(model)
+    # The weights' hash does not cover strides or scaling, so the file's is there too.
+    place = cache() / "models" / f"{known.name}-{known.weights_sha256[:12]}-{known.file_sha256[:12]}-v{EXPORTER}.onnx"
+    if not place.exists():
+        with locked("onnx"):
+            if not place.exists():
+                _made(model, place)
+    return place
+
+
+def _made(model: Path, place: Path) -> None:
+    for library in ("keras", "onnx"):
+        if importlib.util.find_spec(library) is None:
+            raise ModuleNotFoundError(f"no module named {library!r}", name=library)
+    command = [sys.executable, "-m", "models.onnx", str(model.resolve()), str(place.resolve())]
+    child = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
+    if child.returncode == ConfigError.exit_code:
+        raise ConfigError(child.stderr.strip().splitlines()[-1])
+    if child.returncode:
+        raise RuntimeError(f"{model} could not be exported:\n{child.stderr}")
+
+
+def write(model: Path, place: Path) -> None:
+    """Export a model to a file that appears whole or not at all."""
+    written = export(read(model), identity=card.read(model).identity)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
+    partial.write_bytes(written.SerializeToString())
+    partial.replace(place)
+
+
+def export(graph: Graph, *, identity: str) -> "onnx.ModelProto":
+    """Write a graph as ONNX: uint8 images N x height x width x channels in, probabilities N x classes out."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    writer = _Writer(graph)
+    body = helper.make_graph(
+        writer.nodes,
+        identity,
+        [helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", *graph.shape])],
+        [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", graph.classes])],
+        writer.constants,
+    )
+    model = helper.make_model(
+        body,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="edgewise",
+        producer_version=str(EXPORTER),
+    )
+    helper.set_model_props(model, {IDENTITY: identity})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Writer:
+    """Nodes and constants in ONNX' own layouts: N x channels x height x width, kernels out x in x height x width."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._names = {PIXELS: self._scaled(), graph.output: PROBABILITIES}
+        """Which value each of the graph's names is; another node's is called as the node."""
+        for node in graph.nodes:
+            WRITERS[node.op](self, node)
+
+    # --- what each operation becomes ---------------------------------------------------------
+
+    def conv(self, node: Node) -> None:
+        kernel = self._constant(node, "kernel", node.weights["kernel"].transpose(3, 2, 0, 1))
+        bias = self._constant(node, "bias", node.weights["bias"])
+        self._put(
+            "Conv", node, kernel, bias, kernel_shape=node.kernel, strides=node.strides, pads=self._graph.pads(node)
+        )
+
+    def relu(self, node: Node) -> None:
+        self._put("Relu", node)
+
+    def add(self, node: Node) -> None:
+        self._put("Add" if len(node.inputs) == 2 else "Sum", node)  # noqa: PLR2004 - Add takes two, Sum any number
+
+    def max_pool(self, node: Node) -> None:
+        self._put("MaxPool", node, kernel_shape=node.kernel, strides=node.strides, pads=self._graph.pads(node))
+
+    def global_average_pool(self, node: Node) -> None:
+        pooled = f"{node.name}/pooled"
+        self._node("GlobalAveragePool", self._inputs(node), pooled)
+        self._node("Flatten", [pooled], self._name(node.name), axis=1)
+
+    def flatten(self, node: Node) -> None:
+        turned = f"{node.name}/turned"
+        self._node("Transpose", self._inputs(node), turned, perm=(0, 2, 3, 1))  # Keras counts channels fastest
+        self._node("Flatten", [turned], self._name(node.name), axis=1)
+
+    def dense(self, node: Node) -> None:
+        kernel = self._constant(node, "kernel", node.weights["kernel"])
+        self._put("Gemm", node, kernel, self._constant(node, "bias", node.weights["bias"]))
+
+    def softmax(self, node: Node) -> None:
+        self._put("Softmax", node, axis=1)
+
+    # --- how it is written down --------------------------------------------------------------
+
+    def _scaled(self) -> str:
+        """Bring the pixels to float32, to the scale of the first node, and to ONNX' layout."""
+        from onnx import TensorProto
+
+        self._node("Transpose", [PIXELS], f"{PIXELS}/turned", perm=(0, 3, 1, 2))
+        self._node("Cast", [f"{PIXELS}/turned"], f"{PIXELS}/float", to=TensorProto.FLOAT)
+        value = f"{PIXELS}/float"
+        for op, name, values in (("Mul", "scale", self._graph.scale), ("Add", "offset", self._graph.offset)):
+            if (values != (op == "Mul")).any():  # something other than * 1 or + 0
+                constant = self._stored(f"{PIXELS}/{name}", values.reshape(1, -1, 1, 1))
+                self._node(op, [value, constant], f"{value}/{name}")
+                value = f"{value}/{name}"
+        return value
+
+    def _name(self, name: str) -> str:
+        return self._names.get(name, name)
+
+    def _inputs(self, node: Node) -> list[str]:
+        return [self._name(name) for name in node.inputs]
+
+    def _put(self, kind: str, node: Node, *constants: str, **attributes: Any) -> None:  # noqa: ANN401 - ONNX' own
+        self._node(kind, [*self._inputs(node), *constants], self._name(node.name), **attributes)
+
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:  # noqa: ANN401 - as above
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+
+    def _constant(self, node: Node, name: str, values: NDArray[np.float32]) -> str:
+        return self._stored(f"{node.name}/{name}", values)
+
+    def _stored(self, name: str, values: NDArray[np.float32]) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+
+WRITERS: Final[dict[Op, Callable[[_Writer, Node], None]]] = {
+    Op.CONV: _Writer.conv,
+    Op.RELU: _Writer.relu,
+    Op.ADD: _Writer.add,
+    Op.MAX_POOL: _Writer.max_pool,
+    Op.GLOBAL_AVERAGE_POOL: _Writer.global_average_pool,
+    Op.FLATTEN: _Writer.flatten,
+    Op.DENSE: _Writer.dense,
+    Op.SOFTMAX: _Writer.softmax,
+}
+
+
+def main() -> None:
+    """Export one model, for ``file``."""
+    parser = argparse.ArgumentParser(prog="python -m models.onnx", description="Export a model as an ONNX file.")
+    parser.add_argument("model", type=Path, help="a .keras file with its card")
+    parser.add_argument("out", type=Path, help="the ONNX file to write")
+    asked = parser.parse_args()
+    try:
+        write(asked.model, asked.out)
+    except EdgewiseError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

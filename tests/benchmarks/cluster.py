@@ -1,0 +1,194 @@
+"""The cluster beside the bare engines that it runs, and beside a stream that classifies nothing.
+
+Each case starts ``edgewise cluster`` as a user would, over frames that wait in Kafka (throughput)
+or that come on schedule (latency), and reads the results as they come. A driver is warm when
+the first frames are done: they do not count.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import psutil
+
+from edgewise import dataset, kafka, processes, topics
+from edgewise.clock import MILLISECOND_NS, SECOND_NS, Deadline, SystemClock
+from edgewise.messages import decode_result
+from edgewise.parts import say
+from edgewise.processes import Child
+from tests.benchmarks.cases import wire
+
+CLOCK: Final = SystemClock()
+ENGINES: Final = ("bigdl", "onnx", "openvino", "keras")
+READY: Final = "cluster: ready"
+START_S: Final = 240.0
+BATCH_MAX: Final = 4000
+CAMERAS: Final = 64
+"""So many names spread well over four partitions."""
+Figures = dict[str, float]
+
+
+@dataclass
+class Case:
+    """One cluster to be started."""
+
+    engine: str
+    tasks: int
+    cores: Sequence[int]
+    options: Sequence[str] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        return f"cluster, {self.engine}, {self.tasks} task{'s' * (self.tasks > 1)}"
+
+
+@contextmanager
+def cluster(case: Case, address: str, *, folder: Path, start: str) -> Iterator[Child]:
+    """Run a cluster on its cores; stop it afterwards."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        options = ["--master", f"local[{case.tasks}]", "--engine", case.engine, "--tasks", str(case.tasks)]
+        kept = ["--checkpoint", f"{scratch}/checkpoint", "--start", start, "--kafka", address]
+        log = Path(scratch) / "cluster.log"
+        # A process of its own sets its cores before anything is started: a Java counts them once.
+        pinned = f"import os, sys; os.sched_setaffinity(0, {set(case.cores)}); os.execv(sys.argv[1], sys.argv[1:])"
+        command = [sys.executable, "-m", "edgewise", "cluster", *options, *kept, *case.options]
+        child = processes.start([sys.executable, "-c", pinned, *command], name=case.name, log=log)
+        try:
+            until = Deadline(CLOCK, within_s=START_S)
+            while READY not in log.read_text(errors="replace"):
+                if until.passed() or not child.running():
+                    raise SystemExit(f"{case.name} did not start:\n{child.tail(lines=20)}")
+                until.pause(for_s=0.1)
+            yield child
+        finally:
+            child.stop(within_s=30)
+
+
+def spent(child: Child) -> float:
+    """CPU seconds so far of a child and all that it started."""
+    family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
+    return sum(sum(one.cpu_times()[:2]) for one in family)
+
+
+def load(address: str, *, frames: int) -> None:
+    """Put frames into Kafka, from as many cameras as spread well over the partitions."""
+    images = dataset.load("test", say=say).images
+    producer = kafka.producer(address)
+    stored = 0
+    for number in range(frames):
+        camera = f"bench-{number % CAMERAS}"
+        producer.send(topics.FRAMES, key=camera, value=wire(number, images, camera=camera), receipt=number)
+        stored += len(producer.stored())
+    producer.close(within_s=60)
+
+
+def throughput(case: Case, address: str, *, folder: Path, frames: int, skip: int) -> Figures:
+    """Give frames a second and CPU a frame, after the first ``skip`` of all the frames that wait."""
+    results = kafka.consumer(address, topics=[topics.RESULTS], from_end=True)
+    seen, began = 0, (0, 0.0, 0)
+    try:
+        with cluster(case, address, folder=folder, start="earliest") as child:
+            until = Deadline(CLOCK, within_s=START_S)
+            while seen < frames:
+                if until.passed() or not child.running():
+                    raise SystemExit(f"{case.name} gave {seen} of {frames} results:\n{child.tail(lines=20)}")
+                seen += len(results.take(limit=4000, wait_s=0.05))
+                if seen >= skip and not began[0]:
+                    began = seen, spent(child), CLOCK.ticks_ns()
+            wall_s, cpu_s = (CLOCK.ticks_ns() - began[2]) / SECOND_NS, spent(child) - began[1]
+    finally:
+        results.close()
+    return {"rate_hz": (seen - began[0]) / wall_s, "cpu_us": cpu_s / (seen - began[0]) * 1e6}
+
+
+def latency(case: Case, address: str, *, folder: Path, rate_hz: float, warm_s: float, for_s: float) -> Figures:
+    """Give percentiles from due to seen, in ms, the cores used, and the cores used before any frame comes."""
+    results = kafka.consumer(address, topics=[topics.RESULTS], from_end=True)
+    with cluster(case, address, folder=folder, start="latest") as child:
+        settled = Deadline(CLOCK, within_s=10)
+        settled.pause(for_s=10)
+        idle = _cores_used(child, for_s=20)
+        feeder = threading.Thread(target=_feed, args=(address, rate_hz, warm_s + for_s), daemon=True)
+        feeder.start()
+        counted_from_ns = CLOCK.now_ns() + round(warm_s * SECOND_NS)
+        found_ms: list[float] = []
+        busy_from, ends = (0.0, 0), Deadline(CLOCK, within_s=warm_s + for_s + 5)
+        while not ends.passed():
+            for record in results.take(limit=1000, wait_s=0.01):
+                result, now_ns = decode_result(record.value), CLOCK.now_ns()
+                if result.due_ns >= counted_from_ns:
+                    found_ms.append((now_ns - result.due_ns) / MILLISECOND_NS)
+            if not busy_from[1] and CLOCK.now_ns() >= counted_from_ns:
+                busy_from = spent(child), CLOCK.ticks_ns()
+        cores = (spent(child) - busy_from[0]) / ((CLOCK.ticks_ns() - busy_from[1]) / SECOND_NS)
+        feeder.join()
+    results.close()
+    p50, p99 = np.percentile(found_ms, [50, 99], method="inverted_cdf")
+    return {
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "samples": len(found_ms),
+        "cores": cores,
+        "idle_cores": idle,
+        "rate_hz": rate_hz,
+    }
+
+
+def _cores_used(child: Child, *, for_s: float) -> float:
+    before, began_ns = spent(child), CLOCK.ticks_ns()
+    Deadline(CLOCK, within_s=for_s).pause(for_s=for_s)
+    return (spent(child) - before) / ((CLOCK.ticks_ns() - began_ns) / SECOND_NS)
+
+
+def _feed(address: str, rate_hz: float, for_s: float) -> None:
+    """Send frames on a schedule that never moves; they say when they were due."""
+    images = dataset.load("test", say=say).images
+    producer = kafka.producer(address)
+    began_ns = CLOCK.ticks_ns()
+    for number in range(round(rate_hz * for_s)):
+        CLOCK.sleep_until(began_ns + round(number / rate_hz * SECOND_NS))
+        camera = f"bench-{number % CAMERAS}"
+        producer.send(topics.FRAMES, key=camera, value=wire(number, images, camera=camera), receipt=number)
+        producer.stored()
+    producer.close(within_s=20)
+
+
+def bare(engine: str, *, tasks: int, cores: Sequence[int]) -> Figures:
+    """Give the bare engine's rate on the same cores: one process a task, one thread each; BigDL by its own predict."""
+    module = "tests.benchmarks.bare_bigdl" if engine == "bigdl" else "tests.benchmarks.bare"
+    command = [sys.executable, "-m", module, engine, str(tasks)]
+    told = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, set(cores)),
+    )
+    found: Figures = json.loads(told.stdout.splitlines()[-1])
+    return found
+
+
+def measured(
+    address: str, folder: Path, *, frames: int, cores: Sequence[int], engines: Sequence[str]
+) -> dict[str, Figures]:
+    """Measure everything once; the caller repeats and takes medians."""
+    found: dict[str, Figures] = {}
+    for tasks in sorted({1, min(2, len(cores))}):
+        mine = cores[-tasks:]
+        for engine in (*engines, "none"):
+            case = Case(engine, tasks, mine, ("--batch-max", str(BATCH_MAX), "--trigger-ms", "0"))
+            if engine != "none":
+                found[f"bare {engine}, {tasks}"] = bare(engine, tasks=tasks, cores=mine)
+            found[case.name] = throughput(case, address, folder=folder, frames=frames, skip=frames // 3)
+    return found
