@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,21 @@ from brokers.broker import Broker
 from brokers.kafka.embedded import kafka as embedded_kafka
 from brokers.mqtt.embedded import Choice
 from brokers.mqtt.embedded import mqtt as embedded_mqtt
-from edgewise import kafka, processes, topics
+from edgewise import account, dataset, kafka, processes, topics
+from edgewise.account import CameraAccount, Closing, Entry, Plan
+from edgewise.arrival import BRIDGED_NS
 from edgewise.clock import Deadline, SystemClock
+from edgewise.errors import FrameError
+from edgewise.kafka import Record
+from edgewise.messages import Codec, Frame, Result, decode_result, encode_frame
+from edgewise.parts import say
 from edgewise.processes import Child
 from edgewise.summary import Summary
 from tests.real import eventually
 
 RUN = "faulty"
+READY_S = 180.0
+"""For a cluster's start, which takes 8 s on a machine that does nothing else."""
 
 
 class System:
@@ -30,7 +38,7 @@ class System:
     def start(self, part: str, *arguments: str, log: str | None = None) -> Child:
         """Start a part by its own command."""
         command = [sys.executable, "-m", "edgewise", part, *arguments, "--kafka", self.kafka.address]
-        if part != "ledger":
+        if part not in {"ledger", "cluster"}:
             command += ["--mqtt", self.mqtt.address]
         child = processes.start(command, name=part, log=self.folder / f"{log or part}.log")
         self.children.append(child)
@@ -45,10 +53,17 @@ class System:
             *("--drop-after-s", "60", "--wait-for", "bridge", "--wait-s", "90"),
         )
 
-    def ledger(self, *, settle_s: float = 15.0) -> Child:
-        """Start a ledger that owes the gateway's results."""
+    def ledger(self, *, settle_s: float = 15.0, tiers: str = "gateway") -> Child:
+        """Start a ledger to which these tiers owe results."""
         out = str(self.folder / "account")
-        return self.start("ledger", "--run", RUN, "--out", out, "--settle-s", str(settle_s))
+        return self.start("ledger", "--run", RUN, "--out", out, "--settle-s", str(settle_s), "--tiers", tiers)
+
+    def cluster(self, *arguments: str, engine: str) -> Child:
+        """Start a cluster and wait until it reads."""
+        own = ("--engine", engine, "--master", "local[2]", "--checkpoint", str(self.folder / "checkpoint"))
+        child = self.start("cluster", *own, "--format", "json", *arguments)
+        await_ready(child)
+        return child
 
     def summary(self) -> Summary:
         """Read what the ledger wrote."""
@@ -60,9 +75,7 @@ class System:
 
     def account(self, child: Child) -> dict[str, Any]:
         """Give the account that a part printed at its end."""
-        line = next(line for line in reversed(self.said(child).splitlines()) if line.startswith("{"))
-        found: dict[str, Any] = json.loads(line)
-        return found
+        return printed(child)
 
     def carried(self, child: Child, *, frames: int) -> bool:
         """Say whether a bridge has reported at least so many frames."""
@@ -117,3 +130,182 @@ def fates(system: System) -> dict[str, int]:
 
     column = pq.read_table(system.folder / "account" / "frames.parquet", columns=["fate"])["fate"]
     return {found["values"]: found["counts"] for found in column.value_counts().to_pylist()}
+
+
+# --- clusters, and cameras beside Kafka: for tests that need no MQTT ------------------------------
+
+
+def printed(child: Child) -> dict[str, Any]:
+    """Give the account that a part printed at its end."""
+    said = child.log.read_text(errors="replace")
+    line = next(line for line in reversed(said.splitlines()) if line.startswith("{"))
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def cluster(kafka_address: str, folder: Path, *arguments: str, log: str = "cluster") -> Child:
+    """Start a cluster with its checkpoint in a folder; arguments win over what it is told here."""
+    own = ("--engine", "onnx", "--master", "local[2]", "--checkpoint", str(folder / "checkpoint"), "--format", "json")
+    command = [sys.executable, "-m", "edgewise", "cluster", "--kafka", kafka_address, *own, *arguments]
+    return processes.start(command, name="cluster", log=folder / f"{log}.log")
+
+
+def await_ready(child: Child) -> None:
+    """Wait until a cluster reads."""
+    eventually(lambda: "cluster: ready" in child.log.read_text() or not child.running(), within_s=READY_S)
+    assert child.running(), child.tail(lines=40)
+
+
+class Yard:
+    """Cameras that stand beside Kafka and put their frames there themselves, as a bridge would."""
+
+    def __init__(self, kafka_address: str, *, run: str, frames: int, cameras: int = 4) -> None:
+        """Nothing is sent yet; ``frames`` is of each camera."""
+        self._split = dataset.load("test", say=say)
+        self._kafka = kafka_address
+        self.plan = Plan(
+            run=run,
+            fleet="yard",
+            start_ns=SystemClock().now_ns(),
+            seed=1,
+            cameras=cameras,
+            rate_hz=1000,
+            frames=frames,
+            dataset=dataset.NAME,
+            split="test",
+            images=len(self._split.images),
+            dataset_sha256=self._split.sha256,
+            codec=Codec.RAW,
+            drop_after_s=60,
+            version="",
+        )
+        self._images = [self.plan.image(camera) for camera in range(cameras)]
+        self._due_ns = [self.plan.due_ns(camera) for camera in range(cameras)]
+        topics.ensure(kafka_address)
+        self._producer = kafka.producer(kafka_address)
+
+    def frame(self, camera: int, number: int) -> Frame:
+        """Make one frame of the plan."""
+        plan, image = self.plan, int(self._images[camera][number])
+        return Frame(
+            run=plan.run,
+            camera=plan.camera(camera),
+            number=number,
+            dataset=plan.dataset,
+            split=plan.split,
+            image=image,
+            width=dataset.SIDE,
+            height=dataset.SIDE,
+            codec=plan.codec,
+            due_ns=int(self._due_ns[camera][number]),
+            sent_ns=SystemClock().now_ns(),
+            payload=self._split.images[image].tobytes(),
+        )
+
+    def send(self, numbers: range | None = None) -> int:
+        """Hand these frames of every camera, or all, to Kafka's client; say how many that were."""
+        sent = 0
+        for number in range(self.plan.frames) if numbers is None else numbers:
+            for camera in range(self.plan.cameras):
+                frame = self.frame(camera, number)
+                headers = [(BRIDGED_NS, str(frame.sent_ns).encode())]
+                wire = encode_frame(frame)
+                self._producer.send(topics.FRAMES, key=frame.camera, value=wire, receipt=number, headers=headers)
+                sent += 1
+        return sent
+
+    def write(self, key: str, wire: bytes) -> None:
+        """Put any bytes among the frames."""
+        self._producer.send(topics.FRAMES, key=key, value=wire, receipt=-1)
+
+    def close(self) -> None:
+        """Wait until Kafka has all frames, then account for them as a fleet would."""
+        self._producer.close(within_s=60)
+        plan, everything = self.plan, [(0, self.plan.frames - 1)]
+        entries: list[Entry] = [
+            plan,
+            *(
+                CameraAccount(
+                    run=plan.run,
+                    camera=plan.camera(camera),
+                    sent=everything,
+                    confirmed=everything,
+                    unheard=[],
+                    refused=[],
+                    dropped=[],
+                )
+                for camera in range(plan.cameras)
+            ),
+            Closing(run=plan.run, part="fleet", name=plan.fleet, summary={}),
+        ]
+        accounts = kafka.producer(self._kafka)
+        for entry in entries:
+            accounts.send(topics.RUNS, key=account.key(entry), value=account.encode(entry), receipt=-1)
+        accounts.close(within_s=60)
+
+    def counted(self, folder: Path, *, tiers: str = "cluster") -> Summary:
+        """Have a ledger account for the run."""
+        out = folder / f"account-{self.plan.run}"
+        command = [sys.executable, "-m", "edgewise", "ledger", "--run", self.plan.run, "--out", str(out)]
+        command += ["--kafka", self._kafka, "--tiers", tiers, "--settle-s", "15"]
+        ledger = processes.start(command, name="ledger", log=folder / "ledger.log")
+        assert ledger.wait(within_s=120) in {0, 4}, ledger.tail(lines=40)
+        return Summary.model_validate_json((out / "summary.json").read_bytes())
+
+
+class Answers:
+    """What consumers have answered and rejected, as it comes; of all runs, so that tests may share a Kafka."""
+
+    def __init__(self, kafka_address: str) -> None:
+        topics.ensure(kafka_address)
+        self._consumer = kafka.consumer(kafka_address, topics=[topics.RESULTS, topics.REJECTED])
+        self._results: dict[str, list[Result]] = {}
+        self._rejected: list[Record] = []
+
+    def look(self, *, wait_s: float = 0.1) -> None:
+        """Take what has come."""
+        for record in self._consumer.take(limit=2000, wait_s=wait_s):
+            if record.topic == topics.REJECTED:
+                self._rejected.append(record)
+                continue
+            try:
+                result = decode_result(record.value)
+            except FrameError:
+                continue  # another test's record
+            self._results.setdefault(result.run, []).append(result)
+
+    def of(self, run: str) -> Sequence[Result]:
+        """Give a run's results, copies too."""
+        self.look()
+        return self._results.get(run, [])
+
+    def frames(self, run: str) -> set[tuple[str, int]]:
+        """Give the frames of a run that have a result."""
+        return {(one.camera, one.number) for one in self.of(run)}
+
+    def rejected(self, key: str) -> list[dict[str, str]]:
+        """Give the headers of what was rejected of one camera."""
+        self.look()
+        return [
+            {name: value.decode() for name, value in record.headers} for record in self._rejected if record.key == key
+        ]
+
+    def wait(self, run: str, *, frames: int, within_s: float = 120.0) -> Sequence[Result]:
+        """Wait until so many frames of a run have a result; give all results."""
+        eventually(lambda: len(self.frames(run)) >= frames, within_s=within_s)
+        return self.of(run)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._consumer.close()
+
+
+@contextmanager
+def kafka_alone(folder: Path) -> Iterator[Broker]:
+    """Give a Kafka of a test's own that answers; leave nothing running."""
+    broker = embedded_kafka(folder / "kafka")
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()

@@ -121,6 +121,11 @@ class Cluster:
         )
         self._stage = self._prepared()
 
+    @property
+    def engine(self) -> str:
+        """What runs the model: what was asked for, or the fallback."""
+        return self._work.engine
+
     def _prepared(self) -> Stage:
         """Load the model everywhere, before the first frame is taken; take the fallback if there is one and it must."""
         try:
@@ -227,7 +232,6 @@ class Cluster:
         """Give what the closing account says of Spark."""
         return {
             **self.batches.summary(),
-            "engine": self._work.engine,
             "master": self._settings.master,
             "tasks": self._work.tasks,
             "cores": self.slots,
@@ -254,23 +258,25 @@ def await_kafka(settings: ClusterSettings, *, clock: Clock, done: Callable[[], b
 class Account:
     """A cluster's entries on the topic ``runs``: that it reads, and what it came to."""
 
-    def __init__(self, settings: ClusterSettings, *, facts: Mapping[str, Any], clock: Clock) -> None:
+    def __init__(self, settings: ClusterSettings, *, clock: Clock) -> None:
         self._settings, self._clock, self._began_ns = settings, clock, clock.ticks_ns()
-        self._facts = dict(facts)
-        self._opened = False
+        self._facts: dict[str, Any] = {}
 
-    def open(self) -> None:
+    def open(self, engine: str) -> None:
         """Say once that frames are read from now on, and how long that took."""
-        if self._opened:
+        if self._facts:
             return
-        self._opened = True
-        self._facts["startup_s"] = round((self._clock.ticks_ns() - self._began_ns) / SECOND_NS, 1)
         settings = self._settings
+        self._facts = {
+            "engine": engine,
+            "model": card.read(model_file(settings.model)).identity,
+            "startup_s": round((self._clock.ticks_ns() - self._began_ns) / SECOND_NS, 1),
+        }
         producer = kafka.producer(settings.kafka, client=settings.kafka_client)
         open_account(producer, part="cluster", name=GROUP, run=settings.run, facts=self._facts, clock=self._clock)
         say(
             f"cluster: ready after {self._facts['startup_s']} s; classifying from {settings.kafka} "
-            f"with {self._facts['engine']}, checkpoint {settings.checkpoint}"
+            f"with {engine}, checkpoint {settings.checkpoint}"
         )
 
     def close(self, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,7 +291,7 @@ def run(settings: ClusterSettings) -> tuple[dict[str, Any], int]:
     """Run a cluster's driver until Ctrl-C or SIGTERM; give its account and exit code."""
     stop, clock = Stop(), SystemClock()
     sessions.refuse_wrong_spark()
-    facts = {"engine": settings.engine, "model": card.read(model_file(settings.model)).identity}
+    card.read(model_file(settings.model))  # a model that is not there is said before anything is started
     origin = await_kafka(settings, clock=clock, done=lambda: stop.asked)
     if origin is None:
         return {}, stop.exit_code
@@ -293,14 +299,14 @@ def run(settings: ClusterSettings) -> tuple[dict[str, Any], int]:
     settings = settings.model_copy(update={"checkpoint": named})
     checkpoint = Checkpoint(named)
     checkpoint.claim(origin)
-    account = Account(settings, facts=facts, clock=clock)
+    account = Account(settings, clock=clock)
     say(f"cluster: starting Spark ({settings.master}) ...")
     with sessions.session(_wanted(settings, checkpoint)) as spark:
         checkpoint.claim(origin, jvm=spark._jvm)  # noqa: SLF001 - Spark's Java has no public name
         say("cluster: loading the model ...")
         cluster = Cluster(settings, spark=spark, origin=origin, clock=clock)
         stop.holding = True
-        summary = cluster.run(done=lambda: stop.asked, ready=account.open)
+        summary = cluster.run(done=lambda: stop.asked, ready=lambda: account.open(cluster.engine))
         if sessions.is_local(settings.master):  # now, while its processes are there to be asked
             summary |= cluster.family.spent()
         else:

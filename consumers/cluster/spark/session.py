@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from edgewise import jars, java
 from edgewise.addresses import LOOPBACK
-from edgewise.errors import MissingError, UnreachableError
+from edgewise.errors import ConfigError, MissingError, UnreachableError
 from edgewise.places import CHECKOUT
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 NEEDED: Final = (3, 5)
 """BigDL's jars are Scala 2.12, which Spark 4 is not."""
 INSTALL: Final = "pip install pyspark==3.5.7"
+MASTER_S: Final = 5.0
+"""How long a standalone master may take to answer a connection."""
 END_S: Final = 15.0
 """How long Spark's Java may take to end."""
 BARE_FILES: Final = "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem"
@@ -97,6 +100,17 @@ def refuse_wrong_spark() -> None:
         raise MissingError(f"pyspark is {found}, the jars are for 3.5 (BigDL's are Scala 2.12); run: {INSTALL}")
 
 
+def refuse_silent_master(master: str) -> None:
+    """Raise UnreachableError if nobody listens where a standalone master should be: Spark would look for a minute."""
+    if not master.startswith("spark://"):
+        return
+    for address in master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=MASTER_S):
+            return
+    raise UnreachableError("Spark's master", at=master, hint="start it, or name another --master, such as local[2]")
+
+
 def is_local(master: str) -> bool:
     """Say whether every process of this master is on this machine, and ours."""
     return master.startswith("local")
@@ -107,10 +121,12 @@ def session(wanted: Wanted) -> Iterator["SparkSession"]:
     """Give a session; end it and its Java afterwards.
 
     Raises:
+        ConfigError: no such master, or a log that cannot be written.
         MissingError: no Java 17, no pyspark 3.5, no jars; or Spark's Java ended at once.
         UnreachableError: the master does not answer.
     """
     refuse_wrong_spark()
+    refuse_silent_master(wanted.master)
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
@@ -142,6 +158,11 @@ def _context(context: Any, conf: Any, gateway: Any, wanted: Wanted) -> Any:  # n
     try:
         return context(conf=conf, gateway=gateway)
     except Py4JError as error:
+        words = ""
+        with suppress(Py4JError):  # the text is asked of Java, which may have ended
+            words = str(error)
+        if "Could not parse Master URL" in words:
+            raise ConfigError(f"--master {wanted.master!r} is none that Spark knows; for example local[2]") from error
         hint = f"Spark could not begin; {_where(wanted)}"
         raise UnreachableError("Spark", at=wanted.master, hint=hint) from error
     finally:
@@ -170,8 +191,12 @@ def _said(wanted: Wanted) -> Iterator[IO[bytes]]:
     if wanted.log is None:
         yield sys.stderr.buffer
         return
-    wanted.log.parent.mkdir(parents=True, exist_ok=True)
-    with wanted.log.open("ab") as log:
+    try:
+        wanted.log.parent.mkdir(parents=True, exist_ok=True)
+        log = wanted.log.open("ab")
+    except OSError as error:
+        raise ConfigError(f"--log {wanted.log}: {error.strerror or error}; name a file that can be written") from error
+    with log:
         yield log
 
 
