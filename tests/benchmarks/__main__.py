@@ -26,6 +26,7 @@ from edgewise import topics
 from edgewise.clock import SystemClock
 from edgewise.mqtt.connection import Connection
 from edgewise.mqtt.inbox import ALL_FRAMES
+from tests.benchmarks import cluster
 from tests.benchmarks.cases import WINDOW
 
 BRIDGE_CASES: Final = (
@@ -150,10 +151,29 @@ def main() -> None:
     parser.add_argument("--gateway-frames", type=int, default=6_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--only", choices=("edge", "cluster"), help="leave out the other")
+    parser.add_argument("--cluster-frames", type=int, default=18_000, help="for each throughput of the cluster")
+    parser.add_argument("--engines", default=",".join(cluster.ENGINES), help="of the cluster, with commas")
+    parser.add_argument("--warm-s", type=float, default=60, help="before a latency counts")
+    parser.add_argument("--for-s", type=float, default=60, help="for so long it counts")
     asked = parser.parse_args()
+    figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="edgewise-bench-") as folder:
-        figures = run(Path(folder), frames=asked.frames, gateway_frames=asked.gateway_frames, repeats=asked.repeats)
-    show(figures)
+        place, engines = Path(folder), asked.engines.split(",")
+        if asked.only != "cluster":
+            figures = run(place, frames=asked.frames, gateway_frames=asked.gateway_frames, repeats=asked.repeats)
+            show(figures)
+        if asked.only != "edge":
+            found = cluster.run(
+                place,
+                frames=asked.cluster_frames,
+                repeats=asked.repeats,
+                engines=engines,
+                warm_s=asked.warm_s,
+                for_s=asked.for_s,
+            )
+            cluster.show(found, engines, console=Console(width=110 if not sys.stdout.isatty() else None))
+            figures |= found
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1) + "\n")
 

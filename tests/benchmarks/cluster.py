@@ -7,10 +7,12 @@ the first frames are done: they do not count.
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +21,11 @@ from typing import Final
 
 import numpy as np
 import psutil
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
+from brokers.kafka.embedded import kafka as embedded_kafka
 from edgewise import dataset, kafka, processes, topics
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Deadline, SystemClock
 from edgewise.messages import decode_result
@@ -34,7 +40,10 @@ START_S: Final = 240.0
 BATCH_MAX: Final = 4000
 CAMERAS: Final = 64
 """So many names spread well over four partitions."""
+LATENCY_CELLS: Final = (("rate_hz", 0), ("p50_ms", 0), ("p99_ms", 0), ("cores", 2), ("idle_cores", 2))
 Figures = dict[str, float]
+Cases = dict[str, Figures]
+"""Figures by the name of their case."""
 
 
 @dataclass
@@ -179,16 +188,80 @@ def bare(engine: str, *, tasks: int, cores: Sequence[int]) -> Figures:
     return found
 
 
-def measured(
+LEAST: Final = {"bigdl": 0.50, "onnx": 0.75, "openvino": 0.75, "keras": 0.80}
+"""Share of the bare engine that the design asks for."""
+LOAD: Final = 0.3
+
+
+def run(folder: Path, *, frames: int, repeats: int, engines: Sequence[str], warm_s: float, for_s: float) -> Cases:
+    """Start Kafka on the first core, measure every case in turn, give medians."""
+    every = sorted(os.sched_getaffinity(0))
+    log = embedded_kafka(folder / "kafka")
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    try:
+        os.sched_setaffinity(0, every[:1])  # Kafka inherits it; each case sets its own
+        log.start()
+        os.sched_setaffinity(0, every)
+        topics.ensure(log.address)
+        load(log.address, frames=frames)
+        for _ in track(range(repeats), "repeats", console=Console(file=sys.stderr)):
+            for name, figures in _throughputs(log.address, folder, frames=frames, cores=every, engines=engines):
+                for what, value in figures.items():
+                    found[name][what].append(value)
+        for engine in ("none", *engines):
+            rate_hz = LOAD * statistics.median(found[Case(engines[0], 1, ()).name]["rate_hz"])
+            case = Case(engine, max(1, len(every) - 1), every)
+            figures = latency(case, log.address, folder=folder, rate_hz=rate_hz, warm_s=warm_s, for_s=for_s)
+            for what, value in figures.items():
+                found[f"latency, {engine}"][what].append(value)
+    finally:
+        log.stop()
+    return {case: {what: statistics.median(values) for what, values in costs.items()} for case, costs in found.items()}
+
+
+def _throughputs(
     address: str, folder: Path, *, frames: int, cores: Sequence[int], engines: Sequence[str]
-) -> dict[str, Figures]:
-    """Measure everything once; the caller repeats and takes medians."""
-    found: dict[str, Figures] = {}
+) -> Iterator[tuple[str, Figures]]:
     for tasks in sorted({1, min(2, len(cores))}):
         mine = cores[-tasks:]
         for engine in (*engines, "none"):
-            case = Case(engine, tasks, mine, ("--batch-max", str(BATCH_MAX), "--trigger-ms", "0"))
             if engine != "none":
-                found[f"bare {engine}, {tasks}"] = bare(engine, tasks=tasks, cores=mine)
-            found[case.name] = throughput(case, address, folder=folder, frames=frames, skip=frames // 3)
-    return found
+                yield f"bare {engine}, {tasks}", bare(engine, tasks=tasks, cores=mine)
+            case = Case(engine, tasks, mine, ("--batch-max", str(BATCH_MAX), "--trigger-ms", "0"))
+            yield case.name, throughput(case, address, folder=folder, frames=frames, skip=frames // 3)
+
+
+def ratios(figures: Cases, engines: Sequence[str]) -> Iterator[tuple[str, float, str]]:
+    """Give what the design asks for: name, ratio, target."""
+    for engine in engines:
+        one, two = (figures.get(Case(engine, tasks, ()).name, {}) for tasks in (1, 2))
+        for tasks, mine in ((1, one), (2, two)):
+            if mine:
+                share = mine["rate_hz"] / figures[f"bare {engine}, {tasks}"]["rate_hz"]
+                yield f"cluster / bare {engine}, {tasks} on as many cores, rate", share, f">= {LEAST[engine]:.2f}"
+        if two:
+            yield f"{engine}, 2 tasks / 1 task, rate", two["rate_hz"] / one["rate_hz"], ">= 1.5"
+            yield f"{engine}, 2 tasks / 1 task, CPU a frame", two["cpu_us"] / one["cpu_us"], "<= 1.15"
+        mine, floor = figures[f"latency, {engine}"], figures["latency, none"]
+        yield f"p50 at 30 % load with {engine} / with no engine", mine["p50_ms"] / floor["p50_ms"], "<= 2"
+        yield f"cores used by an idle cluster with {engine}", mine["idle_cores"], "< 0.10"
+
+
+def show(figures: Cases, engines: Sequence[str], *, console: Console) -> None:
+    """Print the tables."""
+    table = Table("case", "CPU us/frame", "frames/s", title="The cluster: medians", title_justify="left")
+    for case, costs in figures.items():
+        if "cpu_us" in costs:
+            table.add_row(case, f"{costs['cpu_us']:,.0f}", f"{costs['rate_hz']:,.0f}")
+    console.print(table)
+    table = Table("case", "frames/s", "p50 ms", "p99 ms", "cores busy", "cores idle", title_justify="left")
+    table.title = "From due to seen, at 30 % of what one task with the first engine can do"
+    for case, costs in figures.items():
+        if "p50_ms" in costs:
+            cells = (f"{costs[what]:,.{digits}f}" for what, digits in LATENCY_CELLS)
+            table.add_row(case, *cells)
+    console.print(table)
+    table = Table("ratio", "found", "target", title="Side by side", title_justify="left")
+    for name, ratio, target in ratios(figures, engines):
+        table.add_row(name, f"{ratio:.2f}", target)
+    console.print(table)
