@@ -34,6 +34,8 @@ bench: .venv/ready-dev ## Speed as ratios, side by side in one run; wants an idl
 	$(RUN)/python -m tests.benchmarks $(ARGS)
 acceptance: .venv/ready-dev ## The figures of the systems re-created here; minutes
 	EDGEWISE_FAULT_FRAMES=20000 $(RUN)/python -m pytest tests/acceptance tests/faults $(ARGS)
+compose-check: ## The parts in containers, for real: build, run, report, remove (ARGS=podman)
+	compose/try.sh $(ARGS)
 train: .venv/ready ## Train the shipped model again: about an hour on two cores
 	$(RUN)/python -m models.train resnet20 $(ARGS)
 lint: .venv/ready-dev ## Format, lint, types, imports; changes nothing
@@ -62,4 +64,4 @@ help:
 	$(RUN)/pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: setup demo doctor up fleet bridge gateway cluster ledger test unit bench acceptance train lint fix check clean help
+.PHONY: setup demo doctor up fleet bridge gateway cluster ledger test unit bench acceptance compose-check train lint fix check clean help
