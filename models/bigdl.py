@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
@@ -139,17 +139,37 @@ def _flattened(network: Graph, name: str) -> Sequence[int] | None:
 
 
 def _refuse_what_differs(network: Graph, node: Node) -> None:
-    """Raise ConfigError for what MKL-DNN's fusing of additions would get wrong.
-
-    It adds into the result of the first operand's convolution, so that must be one which
-    nothing else takes.
-    """
+    """Raise ConfigError for what BigDL's layers on MKL-DNN would get wrong."""
+    if node.strides[0] != node.strides[1]:
+        _refuse(node, f"has strides of {node.strides[0]} and {node.strides[1]}, of which BigDL takes one for the other")
+    if node.op is Op.RELU and len(_takers(network, node.inputs[0])) > 1:
+        _refuse(node, "is not alone in what it takes: BigDL computes it in place")
     if node.op is not Op.ADD:
         return
-    first = next((one for one in network.nodes if one.name == node.inputs[0]), None)
-    takers = sum(node.inputs[0] in one.inputs for one in network.nodes)
-    if first is None or first.op is not Op.CONV or takers != 1 or len(node.inputs) != 2:  # noqa: PLR2004 - a pair
-        raise ConfigError(
-            f"{node.name!r} adds something else than a convolution's own result and one other, which BigDL would "
-            "not do right; --engine keras runs every model"
-        )
+    # The sum is added up in the second operand's place, by the convolution that is the first.
+    convolutions = {one.name for one in network.nodes if one.op is Op.CONV}
+    if len(node.inputs) != 2 or node.inputs[0] not in convolutions or len(_takers(network, node.inputs[0])) > 1:  # noqa: PLR2004 - a pair
+        _refuse(node, "adds something else than a convolution's own result and one other")
+    if not _takers(network, node.inputs[1]) <= _ancestors(network, node.name) | {node.name}:
+        _refuse(node, "is not the last to take its other operand: BigDL adds in place")
+
+
+def _takers(network: Graph, name: str) -> set[str]:
+    """Say which nodes take another's result."""
+    return {node.name for node in network.nodes if name in node.inputs}
+
+
+def _ancestors(network: Graph, name: str) -> set[str]:
+    """Say which nodes must be computed before this one."""
+    inputs = {node.name: node.inputs for node in network.nodes}
+    found, waiting = set[str](), list(inputs[name])
+    while waiting:
+        one = waiting.pop()
+        if one in inputs and one not in found:
+            found.add(one)
+            waiting.extend(inputs[one])
+    return found
+
+
+def _refuse(node: Node, why: str) -> NoReturn:
+    raise ConfigError(f"{node.name!r} {why}; --engine keras runs every model")

@@ -13,7 +13,6 @@ from consumers.cluster.model import Stage, Work
 from consumers.cluster.read import GROUP, Reading, Start
 from consumers.cluster.spark import session as sessions
 from consumers.cluster.spark.checkpoint import Checkpoint, Origin, kafka_id, usual
-from consumers.cluster.spark.progress import Batches
 from consumers.cluster.spark.session import Wanted
 from edgewise import kafka, lag, topics
 from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
@@ -103,8 +102,10 @@ class Cluster:
     """A Spark driver: one query from Kafka to Kafka, begun again when it fails for a reason that passes."""
 
     def __init__(self, settings: ClusterSettings, *, spark: "SparkSession", origin: Origin, clock: Clock) -> None:
+        from consumers.cluster.spark.progress import Batches  # late: whether there is a pyspark is looked at first
+
         self._settings, self._spark, self._origin, self._clock = settings, spark, origin, clock
-        self.slots = sessions.slots(spark)
+        self.slots = sessions.slots(spark, clock=clock)
         self.tasks = settings.tasks or self.slots
         self.family = Family()
         self._group = lag.GroupOffsets(settings.kafka, GROUP, topic=FRAMES)
@@ -210,7 +211,8 @@ class Cluster:
         if any(words in failure for words in LOST):
             raise ConfigError(
                 f"the frames that come next by --checkpoint {self._settings.checkpoint} are no longer in Kafka "
-                f"(retention, or the topic was made anew): {reason[:300]}; begin again with another --checkpoint"
+                f"(retention, or the topic was made anew): {reason[:300]}; "
+                "begin again with another --checkpoint and --start earliest"
             )
         if not any(words in failure for words in AWAY):
             self._failures += 1

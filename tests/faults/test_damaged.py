@@ -128,3 +128,27 @@ def test_what_is_no_frame_is_rejected_by_its_reason_and_harms_no_other(tmp_path:
         assert summary.frames.rejected == too_large
         assert gateway.running()
         assert bridge.running()
+
+
+@pytest.mark.parametrize("engine", ["onnx", "bigdl"])
+def test_the_cluster_rejects_what_is_no_frame_by_its_reason_and_harms_no_other(tmp_path: Path, engine: str) -> None:
+    with running(tmp_path) as system:
+        bridge = system.start("bridge", "--format", "json")
+        cluster = system.cluster(engine=engine)
+        ledger = system.ledger(tiers="cluster")
+        fleet = system.fleet(frames=GOOD, rate_hz=400)
+        sending(system)
+        expected = publish_damaged(system)
+        assert expected.total() == DAMAGED
+        summary = accounted(system, ledger, fleet, within_s=240)
+        tier = summary.tiers["cluster"]
+        # Too large a frame never gets into Kafka's frames: there the bridge rejects it, for all readers.
+        too_large = expected[Rule.TOO_LARGE]
+        del expected[Rule.TOO_LARGE]
+        assert tier.rejected_by_rule == dict(expected)
+        assert (tier.engine, tier.results, tier.missing) == (engine, GOOD, 0)
+        assert summary.frames.rejected == too_large
+        assert cluster.running()
+        assert bridge.running()
+        assert cluster.stop(within_s=60) == 0
+        assert system.account(cluster)["frames"] >= GOOD + DAMAGED - too_large

@@ -1,12 +1,15 @@
 """The habits of this house that a machine can keep."""
 
+import ast
 import fnmatch
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -74,6 +77,30 @@ def test_the_readme_names_the_kinds_of_tests_there_are() -> None:
     named = re.split(r", ", re.split(r"\s{2,}", line)[-1])
     kinds = {path.parent.name for path in files() if path.is_relative_to(CHECKOUT / "tests") and path.suffix == ".py"}
     assert sorted(named) == sorted(kinds - {"tests"})
+
+
+def imported(part: str) -> set[str]:
+    """Give the packages that a part's modules import, early or late."""
+    found: set[str] = set()
+    for path in (CHECKOUT / part).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Import():
+                    found |= {name.name.partition(".")[0] for name in node.names}
+                case ast.ImportFrom(module=str(module), level=0):
+                    found.add(module.partition(".")[0])
+    return found - set(PARTS) - sys.stdlib_module_names
+
+
+def test_what_the_kit_imports_is_installed_without_what_developers_need() -> None:
+    pins = "".join((CHECKOUT / f"requirements{which}.txt").read_text() for which in ("", "-gateway", "-bigdl"))
+    pinned = {name.lower().replace("_", "-") for name in re.findall(r"^([\w.-]+)==", pins, flags=re.MULTILINE)}
+    owners = packages_distributions()
+    needed = {module for part in PARTS for module in imported(part)}
+    missing = {
+        module for module in needed if not pinned & {name.lower().replace("_", "-") for name in owners.get(module, ())}
+    }
+    assert missing == set()
 
 
 def test_each_rule_that_is_switched_off_says_why() -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from brokers.bridge.run import BridgeSettings
 from compare.demo import DemoSettings
+from consumers.cluster.run import ClusterSettings
 from consumers.gateway.run import GatewaySettings
 from consumers.ledger.run import LedgerSettings
 from edgewise.account import Plan
@@ -20,6 +21,7 @@ from producers.fleet.run import FleetSettings
 SETTINGS: Final[list[type[BaseModel]]] = [
     BridgeSettings,
     GatewaySettings,
+    ClusterSettings,
     FleetSettings,
     LedgerSettings,
     DemoSettings,
@@ -40,7 +42,7 @@ COUNTS: Final = {
         "refused",
     ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
-    *("late_readings", "receipt", "receipts"),
+    *("late_readings", "receipt", "receipts", "predict_max", "cores", "executor_cores"),
     *("both_right", "only_gateway_right", "only_cluster_right", "both_wrong"),
 }
 """Numbers of things: the name is the unit."""
@@ -114,6 +116,7 @@ ADDRESSES: Final = {"mqtt": "localhost:1883", "kafka": "localhost:9092"}
 GOOD: Final[dict[type[BaseModel], dict[str, Any]]] = {
     BridgeSettings: ADDRESSES,
     GatewaySettings: ADDRESSES,
+    ClusterSettings: {"kafka": "localhost:9092"},
     FleetSettings: ADDRESSES | {"run": "one"},
     LedgerSettings: {"kafka": "localhost:9092", "run": "one", "out": "runs"},
     DemoSettings: {},
@@ -136,6 +139,17 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (GatewaySettings, {"threads": -1}),
         (GatewaySettings, {"batch_max": 0}),
         (GatewaySettings, {"batch_wait_ms": -1}),
+        (ClusterSettings, {"engine": "torch"}),
+        (ClusterSettings, {"fallback": "bigdl"}),
+        (ClusterSettings, {"start": "sometime"}),
+        (ClusterSettings, {"threads": 0}),
+        (ClusterSettings, {"tasks": -1}),
+        (ClusterSettings, {"trigger_ms": -1}),
+        (ClusterSettings, {"batch_max": 0}),
+        (ClusterSettings, {"predict_max": 0}),
+        (ClusterSettings, {"partitions": 0}),
+        (ClusterSettings, {"cores": -1}),
+        (ClusterSettings, {"executor_cores": -1}),
         (FleetSettings, {"run": "with blanks"}),
         (FleetSettings, {"run": ""}),
         (FleetSettings, {"fleet": "Yard"}),

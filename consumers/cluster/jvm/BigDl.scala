@@ -43,39 +43,29 @@ object Network {
   }
 }
 
-/** One network, as many copies as tasks classify at once: a copy that two tasks entered would end the JVM. */
-final class BigDl(network: Network, scale: Array[Float], offset: Array[Float], batchMax: Int, threads: Int) extends Engine {
-  private val idle = new ConcurrentLinkedDeque[BigDlCopy]
-
-  override def classify(images: Array[Array[Byte]]): Answers = {
-    val copy = Option(idle.pollFirst()).getOrElse(new BigDlCopy(network, scale, offset, batchMax, threads))
-    val answers = copy.classify(images)
-    idle.addFirst(copy) // not if it failed: what state it is in then, nobody knows
-    answers
-  }
-}
-
+/** BigDL in this JVM: of each network as many copies as tasks classify at once. Two tasks in one would end the JVM. */
 object BigDl {
   // Read once, when the library is loaded. One thread for one copy: the copies beside it use the other cores.
   for ((name, value) <- Seq("bigdl.multiModels" -> "true", "bigdl.mklNumThreads" -> "1"))
     if (System.getProperty(name) == null) System.setProperty(name, value)
 
-  private val opened = new ConcurrentHashMap[Seq[Any], BigDl]
+  private val pools = new ConcurrentHashMap[Seq[Any], Pool]
 
-  /** The engine of this JVM for a model, made at the first call. */
-  def open(
+  /** A copy of a model's network, for one task until it is released; made if all are taken. */
+  def take(
       file: String,
       model: String,
       scale: Array[Float],
       offset: Array[Float],
       batchMax: Int,
       threads: Int
-  ): BigDl =
-    opened.computeIfAbsent(
-      Seq(file, model, scale.toSeq, offset.toSeq, batchMax, threads),
-      _ => new BigDl(Network.read(file), scale, offset, batchMax, threads)
-    )
+  ): Engine = {
+    val key = Seq(file, model, scale.toSeq, offset.toSeq, batchMax, threads)
+    val pool = pools.computeIfAbsent(key, _ => new Pool(Network.read(file), scale, offset, batchMax, threads))
+    pool.take()
+  }
 
+  /** Say why BigDL's native library cannot be loaded into this JVM; empty if it can. */
   def probe(): String =
     try {
       if (MklDnn.isLoaded && MKL.isMKLLoaded) "" else "BigDL's native library is not loaded"
@@ -83,6 +73,27 @@ object BigDl {
       case error: Throwable => // errors of linking and initialising among them
         Iterator.iterate(error)(_.getCause).takeWhile(_ != null).map(_.toString).mkString("; because of ")
     }
+}
+
+private final class Pool(network: Network, scale: Array[Float], offset: Array[Float], batchMax: Int, threads: Int) {
+  private val idle = new ConcurrentLinkedDeque[BigDlCopy]
+
+  def take(): Engine = {
+    val copy = Option(idle.pollFirst()).getOrElse(new BigDlCopy(network, scale, offset, batchMax, threads))
+    new Engine {
+      private var healthy = true
+
+      override def classify(images: Array[Array[Byte]]): Answers = {
+        healthy = false
+        val answers = copy.classify(images)
+        healthy = true
+        answers
+      }
+
+      /** Not if it failed: what state it is in then, nobody knows. */
+      override def release(): Unit = if (healthy) idle.addFirst(copy)
+    }
+  }
 }
 
 /** One copy of the network, with a thread of its own.
@@ -208,7 +219,7 @@ object BigDlCopy {
       case "relu" => ReLU()
       case "add"  => CAddTable()
       case "max_pool" =>
-        MaxPooling(number("kernel", 1), number("kernel", 0), number("strides", 1), number("strides", 0), pad, pad)
+        MaxPooling(number("kernel", 1), number("kernel", 0), number("strides", 1), number("strides", 0), pad, pad).floor()
       case "global_average_pool" => AvgPooling(1, 1, globalPooling = true)
       case "dense" =>
         val kernel = network.tensor(node, "kernel")

@@ -66,17 +66,22 @@ final class ClassifyFrames(
 
   override def call(rows: util.Iterator[Row]): util.Iterator[Row] = new Classified(rows)
 
-  private def open(): Engine =
+  private def take(): Engine =
     if (engine == "none") NoEngine
-    else BigDl.open(SparkFiles.get(modelFile), model, scale.map(_.toFloat), offset.map(_.toFloat), batchMax, threads)
+    else BigDl.take(SparkFiles.get(modelFile), model, scale.map(_.toFloat), offset.map(_.toFloat), batchMax, threads)
 
   /** One partition's rows, a batch at a time: no more of them are held than a batch and what was refused beside it. */
   private final class Classified(rows: util.Iterator[Row]) extends util.Iterator[Row] {
-    private lazy val running = open()
+    private lazy val running = take()
     private val opener = new Opener(height, width)
     private val results = new ResultWriter(engine, model, tasks, Worker.name())
     private val ready = new util.ArrayDeque[Row]
     private var places: Places = _
+
+    if (rows.hasNext) { // also for a frame that is none: so a cluster can be made ready beforehand
+      val taken = running
+      Option(TaskContext.get).foreach(_.addTaskCompletionListener[Unit](_ => taken.release()))
+    }
 
     override def hasNext: Boolean = {
       while (ready.isEmpty && rows.hasNext) batch()
@@ -137,6 +142,9 @@ object ClassifyFrames {
 /** What classifies: images of height x width x 3 bytes in, the best class of each and its probability out. */
 trait Engine {
   def classify(images: Array[Array[Byte]]): Answers
+
+  /** A task is done with it. */
+  def release(): Unit = ()
 }
 
 final class Answers(val labels: Array[Int], val scores: Array[Float])

@@ -1,6 +1,7 @@
 """A Spark session with the settings that a stream of small batches wants, and a log of its own."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from edgewise import jars, java
 from edgewise.addresses import LOOPBACK
+from edgewise.clock import Clock, Deadline
 from edgewise.errors import ConfigError, MissingError, UnreachableError
 from edgewise.places import CHECKOUT
 
@@ -25,6 +27,13 @@ NEEDED: Final = (3, 5)
 INSTALL: Final = "pip install pyspark==3.5.7"
 MASTER_S: Final = 5.0
 """How long a standalone master may take to answer a connection."""
+EXECUTORS_S: Final = 120.0
+"""How long a cluster may take to start its first executor."""
+SETTLED_S: Final = 5.0
+"""For how long no further executor comes when all are there."""
+LOOK_AGAIN_S: Final = 0.1
+LOCAL_THREADS: Final = re.compile(r"local(\[|$)")
+"""Masters whose executor is the driver itself."""
 END_S: Final = 15.0
 """How long Spark's Java may take to end."""
 BARE_FILES: Final = "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem"
@@ -47,7 +56,7 @@ STREAMING: Final[Mapping[str, str]] = {
     # Plans are the same in every batch: nothing to adapt.
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
-    # Tasks start when all executors are there: the number of concurrent tasks is then known.
+    # Where it is known how many executors there will be (yarn, k8s, --cores), tasks wait for all of them.
     "spark.scheduler.minRegisteredResourcesRatio": "1.0",
     # Python workers with a short path (see daemon).
     "spark.python.daemon.module": "consumers.cluster.spark.daemon",
@@ -175,6 +184,8 @@ def _end(context: Any, gateway: Any) -> None:  # noqa: ANN401
     with suppress(Exception):
         if context._active_spark_context is not None:  # noqa: SLF001 - there is no public way to ask
             context._active_spark_context.stop()  # noqa: SLF001
+    with suppress(Exception):
+        gateway.shutdown()  # or py4j's thread that tells Java of garbage finds it gone in mid-sentence, and says so
     gateway.proc.stdin.close()
     try:
         gateway.proc.wait(END_S)
@@ -243,7 +254,27 @@ def settings(wanted: Wanted, runtime: java.Java, connector: Path, logging: Path)
     return found | dict(wanted.settings or {})
 
 
-def slots(spark: "SparkSession") -> int:
-    """Say how many tasks run at the same time, by what the master really gave."""
+def slots(spark: "SparkSession", *, clock: Clock) -> int:
+    """Say how many tasks run at the same time, by what the master really gave: its executors come one by one.
+
+    Raises:
+        UnreachableError: there is none, and none has come in time.
+    """
+    master = str(spark.sparkContext.master)
+    settle_s = 0.0 if LOCAL_THREADS.match(master) else SETTLED_S
+    given_up, found = Deadline(clock, within_s=EXECUTORS_S), _slots(spark)
+    settled = Deadline(clock, within_s=settle_s)
+    while not (found and settled.passed()):
+        if given_up.passed():
+            hint = f"it gave no executor in {EXECUTORS_S:.0f} s; see whether it has cores and memory to give"
+            raise UnreachableError("Spark's master", at=master, hint=hint)
+        given_up.pause(for_s=LOOK_AGAIN_S)
+        before, found = found, _slots(spark)
+        if found != before:
+            settled = Deadline(clock, within_s=settle_s)
+    return found
+
+
+def _slots(spark: "SparkSession") -> int:
     java = spark.sparkContext._jsc.sc()  # noqa: SLF001 - not in Python's interface
     return int(java.maxNumConcurrentTasks(java.resourceProfileManager().defaultResourceProfile()))
