@@ -191,6 +191,7 @@ class Cluster:
         while query.isActive and query.status["isTriggerActive"] and not finished.passed():
             finished.pause(for_s=LOOK_AGAIN_S / 10)
         query.stop()
+        sessions.await_listeners(self._spark, within_s=CLOSE_S)
 
     def _keep_warm(self) -> None:
         """Give idle Python workers something to do, or Spark ends them and the next frame waits for new ones."""

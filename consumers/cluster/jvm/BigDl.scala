@@ -2,6 +2,7 @@ package edgewise.cluster
 
 import java.io.{BufferedInputStream, DataInputStream, FileInputStream}
 import java.nio.{ByteBuffer, ByteOrder}
+import java.nio.file.{Files, Paths}
 import java.util.concurrent.{Callable, ConcurrentHashMap, ConcurrentLinkedDeque, ExecutionException, Executors}
 import java.util.concurrent.atomic.AtomicInteger
 
@@ -65,14 +66,18 @@ object BigDl {
     pool.take()
   }
 
-  /** Say why BigDL's native library cannot be loaded into this JVM; empty if it can. */
-  def probe(): String =
+  /** Why BigDL's native library cannot be loaded into this JVM; empty if it can. Tried once: Java tries no class twice. */
+  lazy val probe: String = {
+    val unpacked = Paths.get(System.getProperty("java.io.tmpdir")) // where the library goes for loading
     try {
-      if (MklDnn.isLoaded && MKL.isMKLLoaded) "" else "BigDL's native library is not loaded"
+      if (!Files.isWritable(unpacked)) s"java.io.tmpdir is $unpacked, where nothing can be written"
+      else if (MklDnn.isLoaded && MKL.isMKLLoaded) ""
+      else "it does not say why"
     } catch {
       case error: Throwable => // errors of linking and initialising among them
         Iterator.iterate(error)(_.getCause).takeWhile(_ != null).map(_.toString).mkString("; because of ")
     }
+  }
 }
 
 private final class Pool(network: Network, scale: Array[Float], offset: Array[Float], batchMax: Int, threads: Int) {

@@ -136,7 +136,7 @@ object ClassifyFrames {
   def apply(frames: Dataset[Row], function: ClassifyFrames): Dataset[Row] = frames.mapPartitions(function, encoder())
 
   /** Say why BigDL cannot work in this JVM; empty if it can. */
-  def probe(): String = BigDl.probe()
+  def probe(): String = BigDl.probe
 }
 
 /** What classifies: images of height x width x 3 bytes in, the best class of each and its probability out. */

@@ -77,8 +77,8 @@ private object Numbers {
   /** A sign, then digits with single underscores between them. */
   private def number(payload: Array[Byte], from: Int, end: Int): Int = {
     val signed = payload(from) == '-' || payload(from) == '+'
-    var (value, digits, wasDigit, legal) = (0, 0, false, true)
-    for (at <- (if (signed) from + 1 else from) until end) {
+    var (at, value, digits, wasDigit, legal) = (if (signed) from + 1 else from, 0, 0, false, true)
+    while (at < end) {
       val byte = payload(at)
       if (byte >= '0' && byte <= '9') {
         value = math.min(10 * value + byte - '0', 256)
@@ -88,6 +88,7 @@ private object Numbers {
         legal = legal && byte == '_' && wasDigit
         wasDigit = false
       }
+      at += 1
     }
     if (!legal || !wasDigit || digits > DigitsMax) refuse("is no number", payload, from, end)
     if (value > 255 || (value > 0 && payload(from) == '-')) refuse("is not in 0..255", payload, from, end)
@@ -103,7 +104,8 @@ private object Numbers {
 /** PNG by hand, because Java's own reader gives other colours than Pillow does, or none.
   *
   * Of the chunks after the image's start neither looks at the check sums; the frame's own has spoken for them.
-  * Chunks that tell of colour spaces, text or animation are passed over.
+  * Chunks that tell of colour spaces, text or animation are passed over, whatever is in them. A picture with rows
+  * missing at its end is refused, where Pillow would make them black.
   */
 private object Png {
   private val Signature = Hex.bytes("89504e470d0a1a0a")
@@ -130,7 +132,9 @@ private object Png {
       val content = java.util.Arrays.copyOfRange(payload, at + 8, at + 8 + length)
       chunkAt(payload, at) match {
         case `ihdr` => head = headOf(content)
-        case `plte` => palette = content
+        case `plte` =>
+          if (content.length > 3 * 256) throw new Refused("a palette of more than 256 colours")
+          palette = content
         case _      =>
       }
       at += 12 + length
@@ -189,6 +193,9 @@ private object Png {
     private val bitsPerPixel = head.channels * head.depth
     private val step = math.max(1, bitsPerPixel / 8)
 
+    /** Nearly always: its rows are the image's. */
+    private val plain = head.kind == 2 && head.depth == 8 && !head.interlaced
+
     /** Of the picture, or of Adam7's seven: first column and row, then the distances. */
     private val passes =
       if (!head.interlaced) Seq((0, 0, 1, 1))
@@ -204,7 +211,8 @@ private object Png {
           for (y <- top until height by down) {
             stream.fill(row)
             unfilter(row, above)
-            for (column <- 0 until columns) put(row, column, 3 * (y * width + left + column * right))
+            if (plain) System.arraycopy(row, 1, out, 3 * y * width, 3 * width)
+            else for (column <- 0 until columns) put(row, column, 3 * (y * width + left + column * right))
             val done = row
             row = above
             above = done
@@ -220,7 +228,8 @@ private object Png {
       if (filter < 0 || filter > 4) throw new Refused(s"unknown filter $filter")
       var at = 1
       while (filter != 0 && at < row.length) {
-        val (left, corner) = if (at > step) (row(at - step) & 0xff, above(at - step) & 0xff) else (0, 0)
+        val left = if (at > step) row(at - step) & 0xff else 0
+        val corner = if (at > step) above(at - step) & 0xff else 0
         val up = above(at) & 0xff
         val guess = filter match {
           case 1 => left
@@ -234,7 +243,9 @@ private object Png {
     }
 
     private def paeth(left: Int, up: Int, corner: Int): Int = {
-      val (byLeft, byUp, byCorner) = (math.abs(up - corner), math.abs(left - corner), math.abs(left + up - 2 * corner))
+      val byLeft = math.abs(up - corner)
+      val byUp = math.abs(left - corner)
+      val byCorner = math.abs(left + up - 2 * corner)
       if (byLeft <= byUp && byLeft <= byCorner) left else if (byUp <= byCorner) up else corner
     }
 

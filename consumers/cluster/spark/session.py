@@ -184,8 +184,8 @@ def _end(context: Any, gateway: Any) -> None:  # noqa: ANN401
     with suppress(Exception):
         if context._active_spark_context is not None:  # noqa: SLF001 - there is no public way to ask
             context._active_spark_context.stop()  # noqa: SLF001
-    with suppress(Exception):
-        gateway.shutdown()  # or py4j's thread that tells Java of garbage finds it gone in mid-sentence, and says so
+    # py4j has a thread that tells Java of garbage, and would complain at length about a Java that is gone.
+    gateway._gateway_client.is_connected = False  # noqa: SLF001
     gateway.proc.stdin.close()
     try:
         gateway.proc.wait(END_S)
@@ -252,6 +252,14 @@ def settings(wanted: Wanted, runtime: java.Java, connector: Path, logging: Path)
     if wanted.cores:
         found["spark.cores.max"] = str(wanted.cores)
     return found | dict(wanted.settings or {})
+
+
+def await_listeners(spark: "SparkSession", *, within_s: float) -> None:
+    """Wait until listeners were told all that has happened: Spark tells them later, in a thread of its own."""
+    from py4j.protocol import Py4JError
+
+    with suppress(Py4JError):  # not in time
+        spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty(round(within_s * 1000))  # noqa: SLF001
 
 
 def slots(spark: "SparkSession", *, clock: Clock) -> int:
