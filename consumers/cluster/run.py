@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_S: Final = 0.1
 RETRY_S: Final = 1.0
-TRIES: Final = 3
-"""Failures in a row, without a batch between them, that end a cluster."""
+LOOK_S: Final = 2.0
+"""How often to ask the system what all processes have used: that costs 10 ms."""
+TRIES: Final = 5
+"""Failures in a row, without a batch between them or Kafka away, that end a cluster."""
 KEEP_WARM_S: Final = 40.0
 """Spark ends Python workers that were idle for 60 s, and their models with them."""
-AWAY: Final = ("TimeoutException", "UnknownTopicOrPartitionException", "DisconnectException", "NotLeaderOrFollower")
-"""Of Kafka's exceptions, those that pass when Kafka is back."""
 LOST: Final = ("some data may have", "data may have been lost", "are gone", "OffsetOutOfRange", "failOnDataLoss")
 """How Spark says that the next frames are no longer in Kafka."""
 
@@ -113,6 +113,7 @@ class Cluster:
         spark.streams.addListener(self.batches)
         self._failures = 0
         self._warm = Deadline(clock, within_s=KEEP_WARM_S)
+        self._look = Deadline(clock, within_s=0)
         self._work = Work(
             engine=settings.engine,
             model=settings.model,
@@ -150,8 +151,12 @@ class Cluster:
         progress = Progress("cluster", clock=self._clock)
         tell = self._teller(progress)
         while not done():
-            query = self._start()
-            ready()
+            try:
+                query = self._start()
+                ready()
+            except UnreachableError:  # it went just now
+                self._await_kafka(done=done)
+                continue
             self._follow(query, done=done, tell=tell)
             if (failure := query.exception()) is not None and not done():
                 self._judge(write.trouble(failure))
@@ -160,7 +165,9 @@ class Cluster:
 
     def _teller(self, progress: Progress) -> Callable[[], None]:
         def tell() -> None:
-            self.family.look()
+            if self._look.passed():
+                self.family.look()
+                self._look = Deadline(self._clock, within_s=LOOK_S)
             progress.tell(self.batches.frames, batches=self.batches.batches, lag=self.batches.lag or 0)
 
         return tell
@@ -215,16 +222,17 @@ class Cluster:
                 f"(retention, or the topic was made anew): {reason[:300]}; "
                 "begin again with another --checkpoint and --start earliest"
             )
-        if not any(words in failure for words in AWAY):
-            self._failures += 1
-            if self._failures >= TRIES:
-                raise MissingError(f"Spark's query failed {TRIES} times in a row: {reason[:500]}")
+        self._failures += 1
+        if self._failures >= TRIES:
+            raise MissingError(f"Spark's query failed {TRIES} times in a row: {reason[:500]}")
         say(f"cluster: {reason[:300]}; starting over from the checkpoint")
 
     def _await_kafka(self, *, done: Callable[[], bool]) -> None:
         settings = self._settings
         Deadline(self._clock, within_s=RETRY_S).pause(for_s=RETRY_S)
-        origin = await_kafka(settings, clock=self._clock, done=done)
+        origin, was_away = await_kafka(settings, clock=self._clock, done=done)
+        if was_away:
+            self._failures = 0
         if origin is not None and origin != self._origin:
             raise ConfigError(
                 f"Kafka at {settings.kafka} is another one than before ({origin.kafka_id} instead of "
@@ -243,19 +251,19 @@ class Cluster:
         }
 
 
-def await_kafka(settings: ClusterSettings, *, clock: Clock, done: Callable[[], bool]) -> Origin | None:
-    """Wait for Kafka and its topics; None if somebody asked to stop meanwhile."""
-    said = False
+def await_kafka(settings: ClusterSettings, *, clock: Clock, done: Callable[[], bool]) -> tuple[Origin | None, bool]:
+    """Wait for Kafka and its topics; say too whether it was away. None if somebody asked to stop meanwhile."""
+    was_away = False
     while not done():
         try:
             topics.ensure(settings.kafka, partitions=settings.partitions)
-            return Origin(FRAMES, kafka_id(settings.kafka))
+            return Origin(FRAMES, kafka_id(settings.kafka)), was_away
         except UnreachableError as error:
-            if not said:
+            if not was_away:
                 say(f"cluster: {error}; waiting for it")
-            said = True
+            was_away = True
             Deadline(clock, within_s=RETRY_S).pause(for_s=RETRY_S)
-    return None
+    return None, was_away
 
 
 class Account:
@@ -295,7 +303,7 @@ def run(settings: ClusterSettings) -> tuple[dict[str, Any], int]:
     stop, clock = Stop(), SystemClock()
     sessions.refuse_wrong_spark()
     card.read(model_file(settings.model))  # a model that is not there is said before anything is started
-    origin = await_kafka(settings, clock=clock, done=lambda: stop.asked)
+    origin, _ = await_kafka(settings, clock=clock, done=lambda: stop.asked)
     if origin is None:
         return {}, stop.exit_code
     named = settings.checkpoint or str(usual(origin, run=settings.run))

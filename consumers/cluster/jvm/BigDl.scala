@@ -117,6 +117,7 @@ final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float
   /** The largest first; all compiled now, so that no later batch has to wait for it. */
   private val pieces: Seq[Piece] = within {
     val sizes = Iterator.iterate(Integer.highestOneBit(batchMax))(_ / 2).takeWhile(_ > 0).toList
+    require(MKL.isMKLLoaded) // it sets this thread's number while it is loaded
     MklDnn.setNumThreads(math.max(1, threads))
     sizes.map(new Piece(_))
   }
