@@ -60,6 +60,9 @@ def stream(spark: "SparkSession", reading: Reading) -> "DataFrame":
         # What Kafka has lost is an error here, and never a gap that nobody notices.
         .option("failOnDataLoss", "true")
         .option("kafkaConsumer.pollTimeoutMs", "15000")
+        # Spark's reader asks for more than its batch, then throws that away to ask for the next one; but the answer
+        # to the first comes first, and Kafka would keep it back for 500 ms, or until a frame comes.
+        .option("kafka.fetch.max.wait.ms", "1")
         .option("kafka.request.timeout.ms", "10000")
         .option("kafka.default.api.timeout.ms", "15000")
         .option("fetchOffset.numRetries", "3")

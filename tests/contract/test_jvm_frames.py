@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JJavaError, get_return_value
 
 from consumers.cluster.jvm import compile as cluster
 from edgewise import codecs, java
@@ -86,7 +86,10 @@ def started(*options: str) -> Iterator[Scala]:
         enable_auth=True,
     )
     gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
-    yield Scala(gateway)
+    with pytest.MonkeyPatch.context() as patched:
+        # A Spark session of an earlier test has taken over py4j's exceptions, to ask its own JVM about them.
+        patched.setattr("py4j.java_gateway.get_return_value", get_return_value)
+        yield Scala(gateway)
     gateway.shutdown()
 
 

@@ -117,7 +117,8 @@ final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float
   /** The largest first; all compiled now, so that no later batch has to wait for it. */
   private val pieces: Seq[Piece] = within {
     val sizes = Iterator.iterate(Integer.highestOneBit(batchMax))(_ / 2).takeWhile(_ > 0).toList
-    require(MKL.isMKLLoaded) // it sets this thread's number while it is loaded
+    // Of this thread; loading the library has set another number.
+    MKL.setNumThreads(math.max(1, threads))
     MklDnn.setNumThreads(math.max(1, threads))
     sizes.map(new Piece(_))
   }
