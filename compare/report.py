@@ -22,7 +22,6 @@ from edgewise.summary import Summary
 
 NOT_MEASURED: Final = "n/a"
 MICRO_BATCH: Final = (
-    "trigger",
     "latest_offset",
     "query_planning",
     "wal_commit",
@@ -203,7 +202,7 @@ def _micro_batches(summary: Summary) -> Iterator[RenderableType]:
     for name, tier in told.items():
         steps = tier.micro_batch_ms or {}
         table.add_row(name, *(cell(steps.get(step)) for step in MICRO_BATCH))
-    notes = (f"{name}: up to {count(tier.tasks)} tasks a micro-batch." for name, tier in told.items())
+    notes = (f"Tasks at the same time in the {name}: {count(tier.tasks)}." for name, tier in told.items())
     yield from _titled("Where a micro-batch's time goes: medians, ms", table, *notes)
 
 

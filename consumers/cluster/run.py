@@ -68,7 +68,7 @@ class ClusterSettings(BaseModel):
     """Without a checkpoint: where the group got to, the oldest frame, or only what comes from now on."""
     checkpoint: str = ""
     """Folder or URI of how far it got; empty is one for this Kafka and run, in the cache."""
-    trigger_ms: int = Field(default=100, ge=0)
+    trigger_ms: int = Field(default=200, ge=0)
     """Shortest time from one micro-batch's start to the next; 0 is at once."""
     batch_max: int = Field(default=2000, ge=1)
     """Frames in a micro-batch, at most."""

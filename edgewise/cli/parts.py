@@ -196,7 +196,7 @@ def cluster(
     model: options.Model = "resnet20",
     threads: Annotated[int, typer.Option(min=1, help="Of the engine in each task.")] = 1,
     tasks: Annotated[int, typer.Option(min=0, help="That a micro-batch is divided into; 0 is one a core.")] = 0,
-    trigger_ms: Annotated[int, typer.Option(min=0, help="From one micro-batch to the next, at least.")] = 100,
+    trigger_ms: Annotated[int, typer.Option(min=0, help="From one micro-batch to the next, at least.")] = 200,
     batch_max: Annotated[int, typer.Option(min=1, help="Frames in a micro-batch, at most.")] = 2000,
     predict_max: Annotated[int, typer.Option(min=1, help="Frames in one call of the engine, at most.")] = 64,
     start: Annotated[

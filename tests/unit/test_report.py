@@ -252,7 +252,6 @@ CLUSTER: Final = GATEWAY.model_copy(
         "batch_mean": 7.75,
         "tasks": 2,
         "micro_batch_ms": {
-            "trigger": 0.4,
             "latest_offset": 3.1,
             "query_planning": 9.05,
             "wal_commit": 21.5,
@@ -322,10 +321,10 @@ gateway     0.8        0.6    0.3        7.7    11.8
 cluster     0.8      180.4   12.1      150.0    60.3
 
 Where a micro-batch's time goes: medians, ms
-tier     trigger  latest offset  query planning  wal commit  add batch  commit offsets  whole
-─────────────────────────────────────────────────────────────────────────────────────────────
-cluster      0.4            3.1             9.1        21.5      263.2             n/a  320.0
-cluster: up to 2 tasks a micro-batch.
+tier     latest offset  query planning  wal commit  add batch  commit offsets  whole
+────────────────────────────────────────────────────────────────────────────────────
+cluster            3.1             9.1        21.5      263.2             n/a  320.0
+Tasks at the same time in the cluster: 2.
 """
 
 
@@ -560,7 +559,6 @@ def test_costs_that_a_process_did_not_account_for_are_not_measured(said: Mapping
 
 
 STEPS: Final = {
-    "trigger": 1,
     "latest_offset": 2.5,
     "query_planning": 3.0,
     "wal_commit": 4.0,
@@ -584,7 +582,7 @@ def test_an_account_without_micro_batches_has_none(said: Mapping[str, object]) -
 
 
 def test_steps_that_nobody_measured_are_none_and_others_are_nobodys() -> None:
-    found = report.micro_batch_ms([{"micro_batch_ms": {"whole": 7, "add_batch": 1e999, "trigger": "1", "lunch": 3.0}}])
+    found = report.micro_batch_ms([{"micro_batch_ms": {"whole": 7, "add_batch": 1e999, "wal_commit": "1", "lunch": 3.0}}])
     assert found == dict.fromkeys(STEPS) | {"whole": 7.0}
 
 

@@ -53,7 +53,7 @@ def test_a_cluster_elsewhere_is_not_told_to_find_the_driver_on_the_loopback(conn
     found = told(STANDALONE, connector)
     assert "spark.driver.host" not in found
     assert "spark.driver.bindAddress" not in found
-    assert "-XX:+UseG1GC" in found["spark.driver.extraJavaOptions"]
+    assert "-XX:TieredStopAtLevel=1" in found["spark.executor.extraJavaOptions"]
 
 
 def test_a_standalone_master_on_this_machine_is_met_on_the_loopback(connector: Path) -> None:
