@@ -582,7 +582,9 @@ def test_an_account_without_micro_batches_has_none(said: Mapping[str, object]) -
 
 
 def test_steps_that_nobody_measured_are_none_and_others_are_nobodys() -> None:
-    found = report.micro_batch_ms([{"micro_batch_ms": {"whole": 7, "add_batch": 1e999, "wal_commit": "1", "lunch": 3.0}}])
+    found = report.micro_batch_ms(
+        [{"micro_batch_ms": {"whole": 7, "add_batch": 1e999, "wal_commit": "1", "lunch": 3.0}}]
+    )
     assert found == dict.fromkeys(STEPS) | {"whole": 7.0}
 
 
