@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
@@ -84,10 +84,12 @@ def run(settings: DemoSettings) -> int:
         finally:
             parts.stop()
         entries = of_run(kafka_address, folder.name, client=settings.kafka_client, clock=clock)
-        summary = with_costs(summary, [entry for entry in entries if isinstance(entry, Closing)])
+        closings = [entry for entry in entries if isinstance(entry, Closing)]
+        summary = with_costs(summary, closings)
     write(summary, folder)
     facts = {"model": model.identity, "model_accuracy": model.accuracy, "dataset_sha256": dataset.SPLITS["test"].sha256}
-    runfolder.write_manifest(folder, scenario=settings.model_dump(mode="json") | facts, parts=parts.commands)
+    ran = with_accounts(parts.commands, closings)
+    runfolder.write_manifest(folder, scenario=settings.model_dump(mode="json") | facts, parts=ran)
     report.show(summary)
     show.text(str(folder))  # a run's last line is its folder
     return 0 if summary.verdict == "VALID" else InvalidRunError.exit_code
@@ -209,6 +211,14 @@ def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
             tier.memory_bytes = None if memory_bytes is None else int(memory_bytes)
             tier.micro_batch_ms = report.micro_batch_ms(mine)
     return costed
+
+
+def with_accounts(commands: Mapping[str, Sequence[str]], closings: Sequence[Closing]) -> dict[str, dict[str, Any]]:
+    """Set beside each part's command what it said of itself at its end: tasks, cores, engine, what it spent."""
+    return {
+        part: {"command": list(command), "accounts": [one.summary for one in closings if one.part == part]}
+        for part, command in commands.items()
+    }
 
 
 def _total(accounts: Sequence[Mapping[str, object]], name: str) -> float | None:

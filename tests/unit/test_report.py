@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from compare import report
-from compare.demo import with_costs
+from compare.demo import with_accounts, with_costs
 from edgewise.account import Closing
 from edgewise.errors import ConfigError
 from edgewise.places import CHECKOUT
@@ -586,6 +586,15 @@ def test_steps_that_nobody_measured_are_none_and_others_are_nobodys() -> None:
         [{"micro_batch_ms": {"whole": 7, "add_batch": 1e999, "wal_commit": "1", "lunch": 3.0}}]
     )
     assert found == dict.fromkeys(STEPS) | {"whole": 7.0}
+
+
+def test_the_manifest_has_each_parts_command_and_account() -> None:
+    account = Closing(run=FULL.run, part="cluster", name="cluster", summary={"tasks": 2, "cores": 2})
+    commands = {"bridge": ["edgewise", "bridge"], "cluster": ["edgewise", "cluster"]}
+    assert with_accounts(commands, [account]) == {
+        "bridge": {"command": ["edgewise", "bridge"], "accounts": []},
+        "cluster": {"command": ["edgewise", "cluster"], "accounts": [{"tasks": 2, "cores": 2}]},
+    }
 
 
 def test_medians_of_two_processes_are_not_merged() -> None:
