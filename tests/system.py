@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -143,11 +143,13 @@ def printed(child: Child) -> dict[str, Any]:
     return found
 
 
-def cluster(kafka_address: str, folder: Path, *arguments: str, log: str = "cluster") -> Child:
+def cluster(
+    kafka_address: str, folder: Path, *arguments: str, log: str = "cluster", env: Mapping[str, str] | None = None
+) -> Child:
     """Start a cluster with its checkpoint in a folder; arguments win over what it is told here."""
     own = ("--engine", "onnx", "--master", "local[2]", "--checkpoint", str(folder / "checkpoint"), "--format", "json")
     command = [sys.executable, "-m", "edgewise", "cluster", "--kafka", kafka_address, *own, *arguments]
-    return processes.start(command, name="cluster", log=folder / f"{log}.log")
+    return processes.start(command, name="cluster", log=folder / f"{log}.log", env=env)
 
 
 def await_ready(child: Child) -> None:

@@ -21,7 +21,7 @@ from edgewise.clock import Deadline, SystemClock
 from edgewise.places import CHECKOUT
 from edgewise.topics import FRAMES
 from tests.faults.test_mistakes import USUAL
-from tests.system import Answers, Yard, cluster, kafka_alone
+from tests.system import Answers, Yard, await_ready, cluster, kafka_alone
 
 WITHIN_S: Final = 120.0
 """For a start of Java, on a machine that does something else."""
@@ -104,6 +104,36 @@ def test_a_standalone_master_that_is_not_there_is_named_and_not_waited_for(kafka
     line = explained(said("--checkpoint", str(tmp_path), "--master", master, kafka=kafka.address), code=3)
     assert not minute.passed()
     assert line == (f"Spark's master does not answer at {master}; start it, or name another --master, such as local[2]")
+
+
+@pytest.fixture
+def without_bigdl(tmp_path: Path) -> dict[str, str]:
+    """Give the environment of a machine that BigDL has no wheel for."""
+    (tmp_path / "path" / "bigdl").mkdir(parents=True)
+    (tmp_path / "path" / "bigdl" / "__init__.py").touch()
+    return USUAL | {"PYTHONPATH": str(tmp_path / "path")}
+
+
+def test_a_machine_without_bigdl_is_told_what_to_install(
+    kafka: Broker, tmp_path: Path, without_bigdl: dict[str, str]
+) -> None:
+    asked = ("--checkpoint", str(tmp_path / "here"), "--engine", "bigdl")
+    line = explained(said(*asked, kafka=kafka.address, env=without_bigdl), code=3)
+    assert line.startswith("--engine bigdl needs BigDL, which is not installed; install it with: pip install ")
+
+
+def test_another_engine_is_taken_when_that_was_asked_for(
+    kafka: Broker, tmp_path: Path, without_bigdl: dict[str, str]
+) -> None:
+    env = without_bigdl | {"PYTHONPATH": f"{without_bigdl['PYTHONPATH']}{os.pathsep}{CHECKOUT}"}
+    child = cluster(kafka.address, tmp_path, "--engine", "bigdl", "--fallback", "onnx", "--start", "latest", env=env)
+    try:
+        await_ready(child)
+        told = child.log.read_text()
+    finally:
+        child.stop(within_s=30)
+    assert "; falling back to onnx" in told
+    assert " with onnx, checkpoint " in told
 
 
 # --- what Spark itself refuses --------------------------------------------------------------------
