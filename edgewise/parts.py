@@ -90,7 +90,8 @@ def close_account(
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write a part's closing account to ``runs``; give it. A part of several processes says itself what they spent."""
-    whole = {**spent(), **summary, "pid": str(os.getpid())}
+    cost = {} if "cpu_s" in summary else spent()
+    whole = {**summary, **cost, "pid": str(os.getpid())}
     closing = account.Closing(run=run, part=part, name=name, summary=whole)
     producer.send(RUNS, key=account.key(closing), value=account.encode(closing), receipt=-1)
     producer.close(within_s=CLOSE_S)
