@@ -19,9 +19,13 @@ STAMP: Final = re.compile(rb"[0-8]?[0-9]{1,18}")
 
 
 def bridged_ns(headers: Sequence[tuple[str, bytes]]) -> int | None:
-    """Read the bridge's stamp; None if there is none, or something else (any program may write to the topic)."""
-    stamp = dict(headers).get(BRIDGED_NS) or b""
-    return int(stamp) if STAMP.fullmatch(stamp) else None
+    """Read the bridge's stamp among a record's headers; None if there is none, or something else."""
+    return stamped_ns(dict(headers).get(BRIDGED_NS))
+
+
+def stamped_ns(stamp: bytes | None) -> int | None:
+    """Read a stamp; None if it is none: any program may write to the topic."""
+    return int(stamp) if stamp and STAMP.fullmatch(stamp) else None
 
 
 @dataclass(frozen=True, slots=True)

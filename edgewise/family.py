@@ -8,8 +8,9 @@ import psutil
 class Family:
     """A process and its descendants; ``look`` now and then, because the dead take their figures along."""
 
-    def __init__(self) -> None:
-        self._me = psutil.Process()
+    def __init__(self, pid: int | None = None) -> None:
+        """Begin with a process, or with this one."""
+        self._me = psutil.Process(pid)
         self._cpu_s: dict[tuple[int, float], float] = {}
         self._memory_bytes = 0
 

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,7 @@ LOOK_AGAIN_S: Final = 0.2
 CONNECT_WAIT_MS: Final = 15_000
 READ_WAIT_MS: Final = 60_000
 MANIFEST: Final = "manifest.json"
+INSTALL_SPARK: Final = "pip install pyspark==3.5.7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,19 @@ def ivy() -> Path:
     Raises:
         MissingError: there is no pyspark, or it has no Ivy.
     """
-    spec = importlib.util.find_spec("pyspark")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        for jar in sorted(Path(place).glob("jars/ivy-*.jar")):
-            return jar
-    raise MissingError(
-        "no Ivy to fetch jars with: pyspark is not installed in this Python; "
-        "install it with: pip install pyspark==3.5.7"
-    )
+    found = inside("pyspark", "jars/ivy-*.jar")
+    if not found:
+        raise MissingError(
+            f"no Ivy to fetch jars with: pyspark is not installed in this Python; install it with: {INSTALL_SPARK}"
+        )
+    return found[0]
+
+
+def inside(package: str, pattern: str) -> Sequence[Path]:
+    """Find files of an installed package without loading it; none without the package."""
+    spec = importlib.util.find_spec(package)
+    places = (spec.submodule_search_locations or []) if spec else []
+    return [found for place in places for found in sorted(Path(place).glob(pattern))]
 
 
 def _conf(entry: ET.Element) -> str:

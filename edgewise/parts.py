@@ -5,7 +5,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from edgewise import account
 from edgewise.clock import SECOND_NS, Clock
@@ -84,7 +84,7 @@ def open_account(
 def close_account(
     producer: Producer,
     *,
-    part: Literal["fleet", "bridge", "gateway", "cluster", "ledger"],
+    part: account.Part,
     name: str,
     run: str,
     summary: Mapping[str, Any],

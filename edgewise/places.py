@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,3 +23,15 @@ def locked(name: str) -> Iterator[None]:
     with (cache() / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def once(place: Path, make: Callable[[], object], *, lock: str) -> Path:
+    """Give what stands in the cache, made first if it is not there: by one process, while the others wait.
+
+    ``make`` lets it appear whole or not at all.
+    """
+    if not place.exists():
+        with locked(lock):
+            if not place.exists():
+                make()
+    return place

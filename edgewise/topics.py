@@ -1,6 +1,7 @@
 """The Kafka topics: names, partitions, retention, limits. The one place that makes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,8 +46,9 @@ def plan(*, partitions: int = PARTITIONS) -> dict[str, Topic]:
     }
 
 
-def ensure(address: str, *, partitions: int = PARTITIONS) -> None:
-    """Make the topics that are not there yet; those that are stay as they are.
+@contextmanager
+def administration(address: str) -> Iterator[KafkaAdminClient]:
+    """Give a connection for asking and making, and close it.
 
     Raises:
         UnreachableError: Kafka does not answer.
@@ -55,20 +57,33 @@ def ensure(address: str, *, partitions: int = PARTITIONS) -> None:
         admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=ANSWER_MS)
     except KafkaError as error:
         raise UnreachableError("Kafka", at=address, hint="start it with: edgewise up") from error
-    try:
-        there = set(admin.list_topics())
-        for name, topic in plan(partitions=partitions).items():
-            if name in there:
-                continue
-            # -1 replicas: as many as the cluster's own default says.
-            wanted = NewTopic(name, topic.partitions, -1, topic_configs=dict(topic.settings))
-            try:
-                admin.create_topics([wanted])
-            except TopicAlreadyExistsError:
-                continue  # another part was quicker
-        # Made is not yet ready: for a moment a topic has no partitions, and a reader would wait for none of them.
-        admin.wait_for_topics(list(plan()), timeout_ms=ANSWER_MS)
-    except KafkaError as error:
-        raise UnreachableError("Kafka", at=address, hint=f"its topics could not be made ready: {error}") from error
-    finally:
-        admin.close()
+    with closing(admin):
+        yield admin
+
+
+def ensure(address: str, *, partitions: int = PARTITIONS) -> None:
+    """Make the topics that are not there yet; those that are stay as they are.
+
+    Raises:
+        UnreachableError: Kafka does not answer.
+    """
+    with administration(address) as admin:
+        try:
+            _make(admin, partitions)
+        except KafkaError as error:
+            raise UnreachableError("Kafka", at=address, hint=f"its topics could not be made ready: {error}") from error
+
+
+def _make(admin: KafkaAdminClient, partitions: int) -> None:
+    there = set(admin.list_topics())
+    for name, topic in plan(partitions=partitions).items():
+        if name in there:
+            continue
+        # -1 replicas: as many as the cluster's own default says.
+        wanted = NewTopic(name, topic.partitions, -1, topic_configs=dict(topic.settings))
+        try:
+            admin.create_topics([wanted])
+        except TopicAlreadyExistsError:
+            continue  # another part was quicker
+    # Made is not yet ready: for a moment a topic has no partitions, and a reader would wait for none of them.
+    admin.wait_for_topics(list(plan()), timeout_ms=ANSWER_MS)

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from edgewise.errors import ConfigError
-from edgewise.places import cache, locked
+from edgewise.places import cache, once
 from models import card, graph
 from models.graph import PIXELS, Graph, Node, Op, Weights
 
@@ -31,13 +31,8 @@ def file(model: Path) -> Path:
     Raises:
         ConfigError: there is no such model, or it has an operation that BigDL does not do alike.
     """
-    known = card.read(model)
-    place = cache() / "models" / f"{known.name}-{known.weights_sha256[:12]}-{known.file_sha256[:12]}.bigdl{FORMAT}"
-    if not place.exists():
-        with locked("models-bigdl"):
-            if not place.exists():
-                write(graph.read(model), place)
-    return place
+    place = cache() / "models" / f"{card.read(model).file_key}.bigdl{FORMAT}"
+    return once(place, lambda: write(graph.read(model), place), lock="models-bigdl")
 
 
 @dataclass(frozen=True, slots=True)

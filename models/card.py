@@ -39,6 +39,11 @@ class Card(BaseModel):
         return f"{self.name}@{self.weights_sha256[:12]}"
 
     @property
+    def file_key(self) -> str:
+        """Name for what is made of the model file: the weights' hash does not cover strides or scaling."""
+        return f"{self.name}-{self.weights_sha256[:12]}-{self.file_sha256[:12]}"
+
+    @property
     def accuracy(self) -> float:
         """Share of the test images."""
         return self.correct / self.images

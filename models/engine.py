@@ -4,13 +4,15 @@ An engine's library is loaded when the engine is: importing this costs nothing.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.arrival import Answer, Opened
+from edgewise.clock import Clock
 from edgewise.errors import ConfigError, MissingError
 from edgewise.quiet import quiet_stderr
 from models import card, onnx
@@ -185,6 +187,17 @@ def load(engine: str, *, model: str, threads: int = 0) -> Engine:
             f"--engine {engine} needs {library}, which is not installed; "
             f"install it with: pip install {PINS.get(library, library)}"
         ) from error
+
+
+def answers(engine: Engine, frames: Sequence[Opened], *, clock: Clock) -> list[Answer]:
+    """Put frames through the engine as one batch; give each one's answer, in their order."""
+    started_ns = clock.now_ns()
+    labels, scores = engine.classify(np.stack([frame.image for frame in frames]))
+    inferred_ns = clock.now_ns()
+    return [
+        Answer(label, score, started_ns, inferred_ns, len(frames))
+        for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
+    ]
 
 
 def _best(chances: NDArray[np.float32]) -> tuple[Labels, Scores]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.errors import ConfigError, EdgewiseError
-from edgewise.places import CHECKOUT, cache, locked
+from edgewise.places import CHECKOUT, cache, once
 from models import card
 from models.graph import PIXELS, Graph, Node, Op, read
 
@@ -46,14 +46,8 @@ def file(model: Path) -> Path:
         ConfigError: no such model, or one that cannot be exported.
         ModuleNotFoundError: it must be made, and what makes it is not installed.
     """
-    known = card.read(model)
-    # The weights' hash does not cover strides or scaling, so the file's is there too.
-    place = cache() / "models" / f"{known.name}-{known.weights_sha256[:12]}-{known.file_sha256[:12]}-v{EXPORTER}.onnx"
-    if not place.exists():
-        with locked("onnx"):
-            if not place.exists():
-                _made(model, place)
-    return place
+    place = cache() / "models" / f"{card.read(model).file_key}-v{EXPORTER}.onnx"
+    return once(place, lambda: _made(model, place), lock="onnx")
 
 
 def _made(model: Path, place: Path) -> None:

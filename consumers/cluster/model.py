@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import pyarrow as pa
 
 from consumers.cluster import read, write
 from consumers.cluster.jvm.compile import bigdl_jars, jar
 from consumers.cluster.write import Rows
 from edgewise import jars as spark_jars
-from edgewise.arrival import Answer, Answerer, Opened, opened
+from edgewise.arrival import Answerer, opened
 from edgewise.clock import SystemClock
 from edgewise.errors import FrameError, MissingError
 from edgewise.messages import Tier
@@ -69,19 +68,8 @@ def classify(batches: Iterator[pa.RecordBatch], *, work: Work) -> Iterator[pa.Re
             except FrameError as error:
                 rows.reject(arrival, error=error)
         if good:
-            rows.store(good, answers(engine, good, clock=clock))
+            rows.store(good, engines.answers(engine, good, clock=clock))
         yield rows.batch()
-
-
-def answers(engine: Engine, frames: Sequence[Opened], *, clock: SystemClock) -> list[Answer]:
-    """Put frames through the engine as one batch."""
-    started_ns = clock.now_ns()
-    labels, scores = engine.classify(np.stack([frame.image for frame in frames]))
-    inferred_ns = clock.now_ns()
-    return [
-        Answer(label, score, started_ns, inferred_ns, len(frames))
-        for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
-    ]
 
 
 Stage = Callable[["DataFrame"], "DataFrame"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from edgewise.arrival import BRIDGED_NS, STAMP, Arrival
+from edgewise.arrival import BRIDGED_NS, Arrival, stamped_ns
 from edgewise.clock import MILLISECOND_NS
 from edgewise.topics import FRAMES
 
@@ -92,7 +92,7 @@ def arrivals(batch: "pa.RecordBatch", *, now_ns: int) -> Sequence[Arrival]:
             receipt=offset,
             received_ns=now_ns,
             origin=f"kafka {FRAMES}/{partition}@{offset}",
-            bridged_ns=int(bridged) if bridged and STAMP.fullmatch(bridged) else None,
+            bridged_ns=stamped_ns(bridged),
             appended_ns=appended_ms * MILLISECOND_NS,
         )
         for key, value, partition, offset, appended_ms, bridged in zip(

@@ -10,11 +10,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgewise.arrival import Answer, Opened
 from edgewise.clock import Clock, Deadline
-from models.engine import Engine
+from models.engine import Engine, answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +81,7 @@ class Classifier:
         return more
 
     def _classified(self, batch: Sequence[Opened]) -> list[Classified]:
-        started_ns = self._clock.now_ns()
-        labels, scores = self.engine.classify(np.stack([opened.image for opened in batch]))
-        inferred_ns = self._clock.now_ns()
         return [
-            Classified(opened, Answer(label, score, started_ns, inferred_ns, len(batch)))
-            for opened, label, score in zip(batch, labels.tolist(), scores.tolist(), strict=True)
+            Classified(opened, answer)
+            for opened, answer in zip(batch, answers(self.engine, batch, clock=self._clock), strict=True)
         ]

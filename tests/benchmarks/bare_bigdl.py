@@ -12,12 +12,12 @@ import sys
 from typing import Any, Final
 
 import numpy as np
-import psutil
 
 from consumers.cluster.jvm.compile import bigdl_jars
 from edgewise import dataset, java
 from edgewise.addresses import LOOPBACK
 from edgewise.clock import SECOND_NS, SystemClock
+from edgewise.family import Family
 from edgewise.parts import say
 from models import graph
 from models.engine import model_file
@@ -114,20 +114,15 @@ def main() -> None:
 
     samples = spark.parallelize([image.tobytes() for image in images], tasks).map(sample).cache()
     samples.count()
-    family = psutil.Process()
+    family = Family()
     best: dict[str, float] = {"rate_hz": 0.0}
     for _ in range(ROUNDS):
-        before_s, began_ns = used_s(family), CLOCK.ticks_ns()
+        before_s, began_ns = family.spent()["cpu_s"], CLOCK.ticks_ns()
         model.predict(samples, BATCH * tasks).count()
         rate_hz = IMAGES / ((CLOCK.ticks_ns() - began_ns) / SECOND_NS)
         if rate_hz > best["rate_hz"]:
-            best = {"rate_hz": rate_hz, "cpu_us": (used_s(family) - before_s) / IMAGES * 1e6}
+            best = {"rate_hz": rate_hz, "cpu_us": (family.spent()["cpu_s"] - before_s) / IMAGES * 1e6}
     sys.stdout.write(json.dumps(best) + "\n")
-
-
-def used_s(process: psutil.Process) -> float:
-    """CPU seconds of a process and all that it started."""
-    return sum(sum(one.cpu_times()[:2]) for one in [process, *process.children(recursive=True)])
 
 
 if __name__ == "__main__":

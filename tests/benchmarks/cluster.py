@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import psutil
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,6 +27,7 @@ from rich.table import Table
 from brokers.kafka.embedded import kafka as embedded_kafka
 from edgewise import dataset, kafka, processes, topics
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Deadline, SystemClock
+from edgewise.family import Family
 from edgewise.messages import decode_result
 from edgewise.parts import say
 from edgewise.processes import Child
@@ -85,8 +85,7 @@ def cluster(case: Case, address: str, *, folder: Path, start: str) -> Iterator[C
 
 def spent(child: Child) -> float:
     """CPU seconds so far of a child and all that it started."""
-    family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
-    return sum(sum(one.cpu_times()[:2]) for one in family)
+    return Family(child.pid).spent()["cpu_s"]
 
 
 def load(address: str, *, frames: int) -> None:

@@ -6,7 +6,6 @@ no setting: the threads of BigDL's native library are set where it is loaded.
 """
 
 import hashlib
-import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +13,14 @@ from typing import Final
 
 from edgewise import java, processes
 from edgewise.errors import EdgewiseError, MissingError
+from edgewise.jars import INSTALL_SPARK, inside
 from edgewise.parts import say
-from edgewise.places import cache, locked
+from edgewise.places import cache, once
 
 SOURCES: Final = tuple(sorted(Path(__file__).parent.glob("*.scala")))
 COMPILER: Final = ("scala-compiler", "scala-reflect", "scala-library")
 COMPILE_WAIT_S: Final = 600.0
 """Far more than any machine needs."""
-INSTALL_SPARK: Final = "pip install pyspark==3.5.7"
 INSTALL_BIGDL: Final = "pip install --no-deps -r requirements-bigdl.txt"
 
 
@@ -38,11 +37,7 @@ def jar() -> Path:
     for one in (*spark, *bigdl):
         digest.update(one.name.encode())
     place = cache() / "jars" / f"edgewise-cluster-{digest.hexdigest()[:12]}.jar"
-    if not place.exists():
-        with locked("jars-edgewise-cluster"):
-            if not place.exists():
-                _compile(place, spark, bigdl)
-    return place
+    return once(place, lambda: _compile(place, spark, bigdl), lock="jars-edgewise-cluster")
 
 
 def bigdl_jars() -> Sequence[Path]:
@@ -51,7 +46,7 @@ def bigdl_jars() -> Sequence[Path]:
     Raises:
         MissingError: BigDL is not installed.
     """
-    found = _inside("bigdl", "share/*/lib/*.jar")
+    found = inside("bigdl", "share/*/lib/*.jar")
     if not found:
         raise MissingError(f"--engine bigdl needs BigDL, which is not installed; install it with: {INSTALL_BIGDL}")
     return found
@@ -63,17 +58,10 @@ def spark_jars() -> Sequence[Path]:
     Raises:
         MissingError: pyspark is not installed.
     """
-    found = _inside("pyspark", "jars/*.jar")
+    found = inside("pyspark", "jars/*.jar")
     if not found:
         raise MissingError(f"the cluster needs Spark, which is not installed; install it with: {INSTALL_SPARK}")
     return found
-
-
-def _inside(package: str, pattern: str) -> Sequence[Path]:
-    """Find files of a package without loading it."""
-    spec = importlib.util.find_spec(package)
-    places = (spec.submodule_search_locations or []) if spec else []
-    return [found for place in places for found in sorted(Path(place).glob(pattern))]
 
 
 def _compile(place: Path, spark: Sequence[Path], bigdl: Sequence[Path]) -> None:

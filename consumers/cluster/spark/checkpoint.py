@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
-from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from edgewise.errors import ConfigError, UnreachableError
 from edgewise.places import cache
-from edgewise.topics import ANSWER_MS
+from edgewise.topics import administration
 
 ORIGIN: Final = "edgewise.json"
 LOCK: Final = ".driver.lock"
@@ -35,16 +34,11 @@ def kafka_id(address: str) -> str:
     Raises:
         UnreachableError: it does not answer.
     """
-    try:
-        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=ANSWER_MS)
-    except KafkaError as error:
-        raise UnreachableError("Kafka", at=address, hint="start it with: edgewise up") from error
-    try:
-        return str(admin.describe_cluster()["cluster_id"])
-    except KafkaError as error:
-        raise UnreachableError("Kafka", at=address, hint=f"it did not say its cluster id: {error}") from error
-    finally:
-        admin.close()
+    with administration(address) as admin:
+        try:
+            return str(admin.describe_cluster()["cluster_id"])
+        except KafkaError as error:
+            raise UnreachableError("Kafka", at=address, hint=f"it did not say its cluster id: {error}") from error
 
 
 def usual(origin: Origin, *, run: str) -> Path:

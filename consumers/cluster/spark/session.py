@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 NEEDED: Final = (3, 5)
 """BigDL's jars are Scala 2.12, which Spark 4 is not."""
-INSTALL: Final = "pip install pyspark==3.5.7"
 MASTER_S: Final = 5.0
 """How long a standalone master may take to answer a connection."""
 EXECUTORS_S: Final = 120.0
@@ -109,10 +108,14 @@ def refuse_wrong_spark() -> None:
     try:
         import pyspark
     except ImportError as error:
-        raise MissingError(f"the cluster needs pyspark, which is not installed; install it with: {INSTALL}") from error
+        raise MissingError(
+            f"the cluster needs pyspark, which is not installed; install it with: {jars.INSTALL_SPARK}"
+        ) from error
     found = pyspark.__version__
     if tuple(int(part) for part in found.split(".")[:2]) != NEEDED:
-        raise MissingError(f"pyspark is {found}, the jars are for 3.5 (BigDL's are Scala 2.12); run: {INSTALL}")
+        raise MissingError(
+            f"pyspark is {found}, the jars are for 3.5 (BigDL's are Scala 2.12); run: {jars.INSTALL_SPARK}"
+        )
 
 
 def refuse_silent_master(master: str) -> None:
@@ -124,6 +127,10 @@ def refuse_silent_master(master: str) -> None:
         with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=MASTER_S):
             return
     raise UnreachableError("Spark's master", at=master, hint="start it, or name another --master, such as local[2]")
+
+
+def _on_loopback(master: str) -> bool:
+    return is_local(master) or f"//{LOOPBACK}:" in master
 
 
 def is_local(master: str) -> bool:
@@ -225,7 +232,7 @@ def _environment(wanted: Wanted, runtime: java.Java) -> None:
     os.environ["JAVA_HOME"] = str(runtime.home)
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ.pop("PYSPARK_SUBMIT_ARGS", None)
-    if is_local(wanted.master) or f"//{LOOPBACK}:" in wanted.master:
+    if _on_loopback(wanted.master):
         os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
 
 
@@ -244,7 +251,7 @@ def settings(wanted: Wanted, runtime: java.Java, connector: Path, logging: Path)
         "spark.driver.extraJavaOptions": f"{options} -Dlog4j2.configurationFile=file:{logging}",
         "spark.executorEnv.PYTHONPATH": str(CHECKOUT),
     }
-    if is_local(wanted.master) or f"//{LOOPBACK}:" in wanted.master:
+    if _on_loopback(wanted.master):
         found |= {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
     if wanted.bare_files:
         (bare,) = connector.glob("hadoop-bare-naked-local-fs-*.jar")
