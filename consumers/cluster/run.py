@@ -13,6 +13,7 @@ from consumers.cluster.model import Stage, Work
 from consumers.cluster.read import GROUP, Reading, Start
 from consumers.cluster.spark import session as sessions
 from consumers.cluster.spark.checkpoint import Checkpoint, Origin, kafka_id, usual
+from consumers.cluster.spark.progress import Batches
 from consumers.cluster.spark.session import Wanted
 from edgewise import kafka, lag, topics
 from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
@@ -102,15 +103,12 @@ class Cluster:
     """A Spark driver: one query from Kafka to Kafka, begun again when it fails for a reason that passes."""
 
     def __init__(self, settings: ClusterSettings, *, spark: "SparkSession", origin: Origin, clock: Clock) -> None:
-        from consumers.cluster.spark.progress import Batches  # late: whether there is a pyspark is looked at first
-
         self._settings, self._spark, self._origin, self._clock = settings, spark, origin, clock
         self.slots = sessions.slots(spark, clock=clock)
         self.tasks = settings.tasks or self.slots
         self.family = Family()
         self._group = lag.GroupOffsets(settings.kafka, GROUP, topic=FRAMES)
         self.batches = Batches(FRAMES, commit=self._commit)
-        spark.streams.addListener(self.batches)
         self._failures = 0
         self._warm = Deadline(clock, within_s=KEEP_WARM_S)
         self._look = Deadline(clock, within_s=0)
@@ -189,6 +187,7 @@ class Cluster:
         before = self.batches.batches
         while query.isActive and not done():
             Deadline(self._clock, within_s=LOOK_AGAIN_S).pause(for_s=LOOK_AGAIN_S)
+            self.batches.look(query)
             tell()
             if self.batches.batches > before:
                 before, self._failures = self.batches.batches, 0
@@ -198,7 +197,7 @@ class Cluster:
         while query.isActive and query.status["isTriggerActive"] and not finished.passed():
             finished.pause(for_s=LOOK_AGAIN_S / 10)
         query.stop()
-        sessions.await_listeners(self._spark, within_s=CLOSE_S)
+        self.batches.look(query)
 
     def _keep_warm(self) -> None:
         """Give idle Python workers something to do, or Spark ends them and the next frame waits for new ones."""

@@ -2,18 +2,12 @@
 
 import json
 import statistics
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from pyspark.sql.streaming.listener import (
-    QueryIdleEvent,
-    QueryProgressEvent,
-    QueryStartedEvent,
-    QueryTerminatedEvent,
-    StreamingQueryListener,
-)
+if TYPE_CHECKING:
+    from pyspark.sql.streaming.query import StreamingQuery
 
 KEPT: Final = 2000
 """Batches whose times are kept, the newest: memory stays bounded however long it runs."""
@@ -30,14 +24,20 @@ STEPS: Final = {
 
 Commit = Callable[[Mapping[int, int]], None]
 """Told the next offset of each partition."""
+Report = Mapping[str, Any]
+"""What Spark says of one batch, as in its JSON."""
 
 
-class Batches(StreamingQueryListener):
-    """Counts and times since it was made."""
+class Batches:
+    """Counts and times since it was made.
+
+    Spark is asked for its newest reports, now and then. Its listener would bring each at once, but
+    a Python listener keeps the batch's plan alive in the JVM until Python next looks for garbage:
+    megabytes after minutes.
+    """
 
     def __init__(self, topic: str, *, commit: Commit) -> None:
         self._topic, self._commit = topic, commit
-        self._changed = threading.Lock()
         self.frames = 0
         """Read and written."""
         self.batches = 0
@@ -45,38 +45,50 @@ class Batches(StreamingQueryListener):
         """Frames in Kafka that the last batch did not reach; None before the first."""
         self._sizes: deque[int] = deque(maxlen=KEPT)
         self._times: deque[Mapping[str, int]] = deque(maxlen=KEPT)
+        self._seen = ""
 
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802, D102 - Spark's names
-        pass
+    def look(self, query: "StreamingQuery") -> None:
+        """Take down the batches that a query has done since the last look."""
+        kept = query._jsq.recentProgress()  # noqa: SLF001 - PySpark would copy them all
+        self.take(kept[number].json() for number in reversed(range(len(kept))))
 
-    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802, D102
-        pass
-
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802, D102
-        pass
-
-    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
-        """Take down a batch that is done: its results are in Kafka, its offsets in the checkpoint."""
-        progress = event.progress
-        source = progress.sources[0]
-        following = offsets(source.endOffset, self._topic)
-        with self._changed:
-            if progress.numInputRows:
-                self.frames += progress.numInputRows
-                self.batches += 1
-                self._sizes.append(progress.numInputRows)
-                self._times.append(dict(progress.durationMs))
-            if latest := offsets(source.latestOffset, self._topic):
-                self.lag = sum(max(0, latest[one] - following.get(one, 0)) for one in latest)
+    def take(self, newest_first: Iterable[str]) -> None:
+        """Take down Spark's reports, in JSON, back to the one that was the newest before."""
+        unseen: list[str] = []
+        for text in newest_first:
+            if text == self._seen:
+                break
+            unseen.append(text)
+        following: dict[int, int] = {}
+        for text in reversed(unseen):
+            following = self._done(json.loads(text)) or following
+        if unseen:
+            self._seen = unseen[0]
         if following:
             self._commit(following)
 
+    def _done(self, report: Report) -> dict[int, int]:
+        """Count one batch: its results are in Kafka, its offsets in the checkpoint. Give those offsets."""
+        source = report["sources"][0]
+        following, latest = self._offsets(source["endOffset"]), self._offsets(source["latestOffset"])
+        if report["numInputRows"]:
+            self.frames += report["numInputRows"]
+            self.batches += 1
+            self._sizes.append(report["numInputRows"])
+            self._times.append(report["durationMs"])
+        if latest:
+            self.lag = sum(max(0, latest[one] - following.get(one, 0)) for one in latest)
+        return following
+
+    def _offsets(self, found: Mapping[str, Mapping[str, int]] | None) -> dict[int, int]:
+        """Give the next offset of each partition; nothing of what a crash cut off has a latest one."""
+        return {int(partition): offset for partition, offset in (found or {}).get(self._topic, {}).items()}
+
     def summary(self) -> dict[str, Any]:
         """Give counts, and the median of each step of a batch in milliseconds."""
-        with self._changed:
-            times, sizes = list(self._times), list(self._sizes)
+        sizes = self._sizes
         steps = {
-            ours: statistics.median(found) if (found := [one[theirs] for one in times if theirs in one]) else None
+            ours: statistics.median(found) if (found := [one[theirs] for one in self._times if theirs in one]) else None
             for theirs, ours in STEPS.items()
         }
         return {
@@ -85,10 +97,3 @@ class Batches(StreamingQueryListener):
             "frames_per_batch": round(statistics.fmean(sizes), 1) if sizes else None,
             "micro_batch_ms": steps,
         }
-
-
-def offsets(text: str | None, topic: str) -> dict[int, int]:
-    """Read Spark's JSON of offsets: the next offset of each of a topic's partitions."""
-    # PySpark makes a text of Java's null too: a batch that a crash cut off and that is done again has no latest offset.
-    found = json.loads(text) if text and text != str(None) else {}
-    return {int(partition): int(offset) for partition, offset in found.get(topic, {}).items()}

@@ -53,7 +53,8 @@ STREAMING: Final[Mapping[str, str]] = {
     "spark.ui.retainedTasks": "100",
     "spark.sql.ui.retainedExecutions": "5",
     "spark.sql.streaming.ui.enabled": "false",
-    "spark.sql.streaming.numRecentProgressUpdates": "5",
+    # The driver looks ten times a second; each report keeps its batch's plan.
+    "spark.sql.streaming.numRecentProgressUpdates": "25",
     # Offsets and commits of so many batches stay in the checkpoint; 100 would be Spark's own choice.
     "spark.sql.streaming.minBatchesToRetain": "20",
     # A frame must not wait 3 s for the executor that read its partition before.
@@ -266,14 +267,6 @@ def settings(wanted: Wanted, runtime: java.Java, connector: Path, logging: Path)
     if wanted.cores:
         found["spark.cores.max"] = str(wanted.cores)
     return found | dict(wanted.settings or {})
-
-
-def await_listeners(spark: "SparkSession", *, within_s: float) -> None:
-    """Wait until listeners were told all that has happened: Spark tells them later, in a thread of its own."""
-    from py4j.protocol import Py4JError
-
-    with suppress(Py4JError):  # not in time
-        spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty(round(within_s * 1000))  # noqa: SLF001
 
 
 def slots(spark: "SparkSession", *, clock: Clock) -> int:
