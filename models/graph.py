@@ -6,7 +6,6 @@ operation of its own. Layouts are Keras' own: images height x width x channels, 
 height x width x in x out, dense kernels in x out. Other layouts are the exporters' business.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.errors import ConfigError
-from edgewise.quiet import quiet_stderr
+from models import keras_file
 
 PIXELS: Final = "pixels"
 """What the first operation takes: the scaled image."""
@@ -111,16 +110,7 @@ def read(model: Path) -> Graph:
     Raises:
         ConfigError: Keras cannot read it, or it has a layer that has no place in a graph.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with quiet_stderr():
-        import keras
-
-    try:
-        loaded = keras.models.load_model(model, compile=False)
-    except (TypeError, ValueError) as error:  # no Keras file, or a layer that Keras itself does not know
-        said = str(error).strip().splitlines() or ["no reason given"]
-        raise ConfigError(f"Keras cannot read {model}: {said[0][:200]}; --model takes a .keras file") from error
-    return of(loaded)
+    return of(keras_file.read(model))
 
 
 def of(model: Model) -> Graph:

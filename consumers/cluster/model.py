@@ -23,9 +23,10 @@ from edgewise.arrival import Answerer, opened
 from edgewise.clock import SystemClock
 from edgewise.errors import FrameError, MissingError
 from edgewise.messages import Tier
-from models import bigdl, card
+from models import card
 from models import engine as engines
 from models.engine import Engine
+from models.exports import bigdl
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -103,7 +104,7 @@ def in_jvm(spark: "SparkSession", work: Work) -> Stage:
     function = ours(
         work.engine,
         model.name,
-        card.read(engines.model_file(work.model)).identity,
+        card.known(engines.model_file(work.model)).identity,
         takes.height,
         takes.width,
         takes.scale,

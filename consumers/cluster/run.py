@@ -279,7 +279,7 @@ class Account:
         settings = self._settings
         self._facts = {
             "engine": engine,
-            "model": card.read(model_file(settings.model)).identity,
+            "model": card.known(model_file(settings.model)).identity,
             "startup_s": round((self._clock.ticks_ns() - self._began_ns) / SECOND_NS, 1),
         }
         producer = kafka.producer(settings.kafka, client=settings.kafka_client)
@@ -301,7 +301,7 @@ def run(settings: ClusterSettings) -> tuple[dict[str, Any], int]:
     """Run a cluster's driver until Ctrl-C or SIGTERM; give its account and exit code."""
     stop, clock = Stop(), SystemClock()
     sessions.refuse_wrong_spark()
-    card.read(model_file(settings.model))  # a model that is not there is said before anything is started
+    card.known(model_file(settings.model))  # a model that is not there is said before anything is started
     origin, _ = await_kafka(settings, clock=clock, done=lambda: stop.asked)
     if origin is None:
         return {}, stop.exit_code

@@ -17,8 +17,9 @@ from edgewise.messages import FRAME_MAX_BYTES, Codec, Result, Rule, Tier, decode
 from edgewise.parts import say
 from edgewise.rejects import KEPT_BYTES
 from edgewise.topics import FRAMES, REJECTED, RESULTS
-from models import bigdl, card, graph
+from models import card, graph
 from models import engine as engines
+from models.exports import bigdl
 from models.graph import PIXELS, Graph, Node, Op
 from tests.fakes import FRAME
 

@@ -10,7 +10,7 @@ from edgewise import dataset
 from edgewise.dataset import Split
 from edgewise.parts import say
 from models import card
-from models.engine import KerasEngine
+from models.engines.keras import KerasEngine
 from models.train import Recipe, Training
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from edgewise.errors import ConfigError, MissingError
 from edgewise.places import CHECKOUT
-from models import card, engine, onnx
-from models.engine import PINS, Engine, Labels, Scores, model_file
+from models import card, engine
+from models.engine import NAMES, PINS, Engine, Labels, Scores, model_file
+from models.exports import onnx
 
 EXPORTED = ("onnx", "openvino")
 IDENTITY = card.read(model_file("resnet20")).identity
@@ -117,7 +118,7 @@ def test_only_keras_loads_tensorflow() -> None:
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(ConfigError) as refused:
         engine.load("torch", model="resnet20")
-    assert str(refused.value) == "--engine 'torch' is not known; there is: keras, onnx, openvino"
+    assert str(refused.value) == f"--engine 'torch' is not known; there is: {', '.join(NAMES)}"
 
 
 @pytest.mark.parametrize("name", ["keras", *EXPORTED])

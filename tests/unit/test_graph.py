@@ -11,8 +11,9 @@ from keras import layers
 from numpy.typing import NDArray
 
 from edgewise.errors import ConfigError
-from models import graph, onnx
+from models import graph
 from models.engine import model_file
+from models.exports import onnx
 from models.graph import PIXELS, Graph, Op, Padding
 from models.networks import NETWORKS
 
@@ -318,5 +319,5 @@ def test_a_model_must_take_images_of_one_size() -> None:
 
 def test_a_file_that_keras_cannot_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.keras").write_bytes(b"no zip")
-    with pytest.raises(ConfigError, match=r"^Keras cannot read .*odd\.keras: .*; --model takes a \.keras file$"):
+    with pytest.raises(ConfigError, match=r"^Keras cannot read .*odd\.keras: .*; is it a whole \.keras file\?$"):
         graph.read(tmp_path / "odd.keras")

@@ -14,7 +14,7 @@ import com.intel.analytics.bigdl.mkl.{MKL, Memory, MklDnn}
 import scala.collection.JavaConverters._
 import scala.collection.mutable
 
-/** A model file that `models.bigdl` wrote: a network in JSON, then its weights as little-endian float32. */
+/** A model file that `models.exports.bigdl` wrote: a network in JSON, then its weights as little-endian float32. */
 final class Network(header: JsonNode, weights: Array[Float]) {
   val (height, width, channels) = (header.get("height").asInt, header.get("width").asInt, header.get("channels").asInt)
   val classes: Int = header.get("classes").asInt

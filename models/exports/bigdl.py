@@ -31,7 +31,7 @@ def file(model: Path) -> Path:
     Raises:
         ConfigError: there is no such model, or it has an operation that BigDL does not do alike.
     """
-    place = cache() / "models" / f"{card.read(model).file_key}.bigdl{FORMAT}"
+    place = cache() / "models" / f"{card.known(model).file_key}.bigdl{FORMAT}"
     return once(place, lambda: write(graph.read(model), place), lock="models-bigdl")
 
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,12 +33,14 @@ IR_VERSION: Final = 8
 """Version of the file's form that belongs to the operations: older runtimes take it too."""
 PROBABILITIES: Final = "probabilities"
 """The output's name; the input's is PIXELS."""
+CHANNELS: Final = 3
+"""Red, green, blue."""
 IDENTITY: Final = "identity"
 """Key of the model's identity in the file's metadata."""
 
 
-def file(model: Path) -> Path:
-    """Give a model's ONNX file, made first if it is not there.
+def file(model: Path, *, int8: bool = False) -> Path:
+    """Give a model's ONNX file, made first if it is not there; an ``.onnx`` file is its own.
 
     Several processes may call this at once: one makes it, the others wait. It is made in a
     process of its own, so that the one which asks stays without TensorFlow and its memory.
@@ -46,15 +49,21 @@ def file(model: Path) -> Path:
         ConfigError: no such model, or one that cannot be exported.
         ModuleNotFoundError: it must be made, and what makes it is not installed.
     """
-    place = cache() / "models" / f"{card.read(model).file_key}-v{EXPORTER}.onnx"
+    known = card.known(model)
+    if int8:
+        place = cache() / "models" / f"{known.file_key}-v{EXPORTER}-int8.onnx"
+        return once(place, lambda: _made(model, place, "--int8"), lock="onnx-int8")
+    if model.suffix == ".onnx":
+        return model
+    place = cache() / "models" / f"{known.file_key}-v{EXPORTER}.onnx"
     return once(place, lambda: _made(model, place), lock="onnx")
 
 
-def _made(model: Path, place: Path) -> None:
+def _made(model: Path, place: Path, *flags: str) -> None:
     for library in ("keras", "onnx"):
         if importlib.util.find_spec(library) is None:
             raise ModuleNotFoundError(f"no module named {library!r}", name=library)
-    command = [sys.executable, "-m", "models.onnx", str(model.resolve()), str(place.resolve())]
+    command = [sys.executable, "-m", "models.exports.onnx", str(model.resolve()), str(place.resolve()), *flags]
     child = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
     if child.returncode == ConfigError.exit_code:
         raise ConfigError(child.stderr.strip().splitlines()[-1])
@@ -62,9 +71,49 @@ def _made(model: Path, place: Path) -> None:
         raise RuntimeError(f"{model} could not be exported:\n{child.stderr}")
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What an ONNX classifier takes and gives."""
+
+    input: str
+    shape: tuple[int, int, int]
+    """Height, width, channels."""
+    channels_first: bool
+    output: str
+    classes: int
+
+    def laid(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Lay N x height x width x channels out as the file wants them."""
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if self.channels_first else images
+
+
+def signature(file: Path) -> Signature:
+    """Read from an ONNX file what it takes and gives.
+
+    Raises:
+        ConfigError: it is not a classifier of uint8 RGB images.
+    """
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    found = f"{[(one.type, one.shape) for one in inputs]} to {[(one.type, one.shape) for one in outputs]}"
+    wanted = "one input of uint8 RGB images, N x height x width x 3 or N x 3 x height x width, one output N x classes"
+    if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:  # noqa: PLR2004 - as said
+        raise ConfigError(f"{file}: expected {wanted}; found {found}")
+    sizes, classes = inputs[0].shape[1:], outputs[0].shape[-1]
+    if not all(isinstance(one, int) for one in (*sizes, classes)) or CHANNELS not in (sizes[0], sizes[2]):
+        raise ConfigError(f"{file}: expected {wanted}; found {found}")
+    channels_first = sizes[2] != CHANNELS
+    height, width, channels = (*sizes[1:], sizes[0]) if channels_first else sizes
+    return Signature(inputs[0].name, (height, width, channels), channels_first, outputs[0].name, classes)
+
+
 def write(model: Path, place: Path) -> None:
     """Export a model to a file that appears whole or not at all."""
-    written = export(read(model), identity=card.read(model).identity)
+    written = export(read(model), identity=card.known(model).identity)
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     partial.write_bytes(written.SerializeToString())

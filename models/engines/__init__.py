@@ -1,0 +1,1 @@
+"""The engines, one module for each library, called as the library is."""

@@ -1,0 +1,49 @@
+"""ONNX Runtime on the processor."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.errors import ConfigError
+from models import card
+from models.engine import Chances, Loaded, cores
+from models.exports import onnx
+
+
+class OnnxEngine(Loaded):
+    """ONNX Runtime, in float32 or int8."""
+
+    def __init__(self, model: Path, *, threads: int, precision: str = "fp32") -> None:
+        """Load a model's ONNX file, made first if it is not there.
+
+        Args:
+            model: a ``.keras`` file, or an ``.onnx`` file.
+            threads: for one batch; 0 is as many as this process may use cores.
+            precision: fp32 or int8.
+
+        Raises:
+            ConfigError: the file cannot be read, or takes or gives something else than images and probabilities.
+        """
+        import onnxruntime  # type: ignore[import-untyped]
+
+        self.identity = card.known(model).identity
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or cores()
+        options.inter_op_num_threads = 1
+        # Threads that wait by spinning take the cores that decode, fetch and publish.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        file = onnx.file(model, int8=precision == "int8")
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors have no class of their own
+            raise ConfigError(f"ONNX Runtime cannot read {model}: {str(error).strip()[:200]}") from error
+        self._signature = onnx.signature(file)
+        self.shape, self.classes = self._signature.shape, self._signature.classes
+
+    def chances(self, images: NDArray[np.uint8]) -> Chances:
+        """See Loaded."""
+        signature = self._signature
+        (found,) = self._session.run([signature.output], {signature.input: signature.laid(images)})
+        return np.asarray(found)
