@@ -51,7 +51,7 @@ class DemoSettings(BaseModel):
     seed: int = Field(default=1, ge=0)
     """Of phases and image order."""
     model: str = "resnet20"
-    """A shipped model's name, or a file with a card beside it."""
+    """A shipped model's name, or a .keras or .onnx file."""
     tiers: tuple[Tier, ...] = Field(default=(Tier.GATEWAY, Tier.CLUSTER), min_length=1)
     """Which classify the frames."""
     cluster_engine: str = "bigdl"
@@ -73,7 +73,7 @@ class DemoSettings(BaseModel):
 def run(settings: DemoSettings) -> int:
     """Run it; print the report and, last, the run folder; give the exit code."""
     clock = SystemClock()
-    model = card.read(model_file(settings.model))
+    model = card.known(model_file(settings.model))
     dataset.load("test", say=say)
     folder = runfolder.make(settings.runs, "demo", clock=clock)
     with _brokers(settings, clock) as (mqtt, kafka_address):
@@ -87,7 +87,11 @@ def run(settings: DemoSettings) -> int:
         closings = [entry for entry in entries if isinstance(entry, Closing)]
         summary = with_costs(summary, closings)
     write(summary, folder)
-    facts = {"model": model.identity, "model_accuracy": model.accuracy, "dataset_sha256": dataset.SPLITS["test"].sha256}
+    facts = {
+        "model": model.identity,
+        "model_accuracy": model.card and model.card.accuracy,
+        "dataset_sha256": dataset.SPLITS["test"].sha256,
+    }
     ran = with_accounts(parts.commands, closings)
     runfolder.write_manifest(folder, scenario=settings.model_dump(mode="json") | facts, parts=ran)
     report.show(summary)

@@ -77,6 +77,12 @@ DropAfterS = Annotated[
 WaitFor = Annotated[
     str, typer.Option("--wait-for", help="Parts that must be ready first: bridge, gateway, cluster; '' for none.")
 ]
-Engine = Annotated[str, typer.Option("--engine", help="What runs the model: keras, onnx or openvino.")]
-Model = Annotated[str, typer.Option("--model", help="A shipped model's name, or a .keras file with its card.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="What runs the model: keras, onnx, openvino or litert; with -int8 or, openvino only, -bf16: fewer bits.",
+    ),
+]
+Model = Annotated[str, typer.Option("--model", help="A shipped model's name, or a .keras or .onnx file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Of the engine; 0 is all cores.")]

@@ -10,6 +10,29 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edgewise.errors import ConfigError
 
 
+class Check(BaseModel):
+    """How one engine's answers compared with the model's own library's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str
+    identity: str
+    """Of the model as the engine ran it: a quantised one has its own."""
+    images: int
+    """All test images."""
+    differ: int
+    """Labels that differ."""
+    beyond_ties: int
+    """Of them, on images that were no tie."""
+    allowed: int
+    """As many may."""
+    apart: float
+    """Largest difference of the probability given to the answer."""
+    correct: int
+    """Images classified rightly by this engine."""
+    passed: bool
+
+
 class Card(BaseModel):
     """What is known of one model file."""
 
@@ -33,6 +56,8 @@ class Card(BaseModel):
     """How training went."""
     trained_with: dict[str, Any]
     """Versions, machine, and the command that trains it again."""
+    checks: dict[str, Check] = {}
+    """By engine: whether it gives the same answers."""
 
     @property
     def identity(self) -> str:
@@ -43,6 +68,13 @@ class Card(BaseModel):
     def file_key(self) -> str:
         """Name for what is made of the model file: the weights' hash does not cover strides or scaling."""
         return f"{self.name}-{self.weights_sha256[:12]}-{self.file_sha256[:12]}"
+
+    def same_as(self, engine: str, identity: str) -> bool:
+        """Say whether an engine's answers may stand for this model's: its own library's, or an engine's that passed."""
+        if engine == "keras":
+            return identity == self.identity
+        check = self.checks.get(engine)
+        return check is not None and check.passed and check.identity == identity
 
     @property
     def accuracy(self) -> float:

@@ -98,22 +98,13 @@ def model_file(named: str) -> Path:
     return given
 
 
-def load(
-    engine: str,
-    *,
-    model: str,
-    threads: int = 0,
-    shape: tuple[int, int, int] = dataset.SHAPE,
-    classes: int = len(dataset.CLASSES),
-) -> Loaded:
+def load(engine: str, *, model: str, threads: int = 0) -> Loaded:
     """Load a model into an engine.
 
     Args:
         engine: one of NAMES.
         model: a shipped model's name, or a file.
         threads: for one batch; 0 is as many as this process may use cores.
-        shape: height, width, channels that it must take.
-        classes: that it must tell apart.
 
     Raises:
         ConfigError: no such engine or model, or a model that this engine cannot run.
@@ -133,20 +124,21 @@ def load(
             f"install it with: pip install {PINS.get(missing, missing)}"
         ) from error
     loaded.name = engine
-    _refuse_other_images(loaded, file=file, shape=shape, classes=classes)
-    return loaded
-
-
-def _refuse_other_images(loaded: Loaded, *, file: Path, shape: tuple[int, int, int], classes: int) -> None:
-    wanted, found = (*shape, classes), (*loaded.shape, loaded.classes)
-    if found != wanted:
-        told = [f"{' x '.join(map(str, one[:3]))} images and {one[3]} classes" for one in (wanted, found)]
-        raise ConfigError(f"--model {file}: expected a classifier for {told[0]}, found one for {told[1]}")
-    chances = loaded.chances(np.zeros((1, *shape), dtype=np.uint8))  # also: nothing is left for the first frame to do
+    refuse_other_images(file, shape=loaded.shape, classes=loaded.classes)
+    chances = loaded.chances(np.zeros((1, *loaded.shape), dtype=np.uint8))  # also: the first frame need not wait
     if not (chances.min() >= 0 and abs(float(chances.sum()) - 1) < 0.02):  # noqa: PLR2004 - int8 rounds
         raise ConfigError(
             f"--model {file}: its outputs are no probabilities (sum {chances.sum():.3f}); end it in softmax"
         )
+    return loaded
+
+
+def refuse_other_images(file: Path, *, shape: tuple[int, int, int], classes: int) -> None:
+    """Raise ConfigError for a model that does not classify the data set's images."""
+    wanted, found = (*dataset.SHAPE, len(dataset.CLASSES)), (*shape, classes)
+    if found != wanted:
+        told = [f"{' x '.join(map(str, one[:3]))} images and {one[3]} classes" for one in (wanted, found)]
+        raise ConfigError(f"--model {file}: expected a classifier for {told[0]}, found one for {told[1]}")
 
 
 def answers(engine: Engine, frames: Sequence[Opened], *, clock: Clock) -> list[Answer]:

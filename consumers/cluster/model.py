@@ -31,6 +31,8 @@ from models.exports import bigdl
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+CHANNELS: Final = 3
+"""Of every frame: red, green, blue."""
 IN_THE_JVM: Final = ("bigdl", "none")
 """Engines that need no Python worker; ``none`` answers without looking, to measure all that is not the engine."""
 
@@ -101,6 +103,9 @@ def in_jvm(spark: "SparkSession", work: Work) -> Stage:
     model = bigdl.file(engines.model_file(work.model))
     spark.sparkContext.addFile(str(model))
     takes = bigdl.input_of(model)
+    engines.refuse_other_images(
+        engines.model_file(work.model), shape=(takes.height, takes.width, CHANNELS), classes=takes.classes
+    )
     function = ours(
         work.engine,
         model.name,

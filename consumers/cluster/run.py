@@ -24,7 +24,7 @@ from edgewise.parts import CLOSE_S, Progress, Stop, close_account, open_account,
 from edgewise.places import cache
 from edgewise.topics import FRAMES
 from models import card
-from models.engine import model_file
+from models.engine import Name, model_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -55,12 +55,12 @@ class ClusterSettings(BaseModel):
     """The run that opening and closing account belong to."""
     master: str = Field(default="", validate_default=True)
     """Spark's: local[N], local-cluster[N,cores,MB], spark://host:port, yarn, k8s://...; empty is local[cores - 1]."""
-    engine: Literal["bigdl", "onnx", "openvino", "keras", "none"] = "bigdl"
+    engine: Literal["bigdl", "none"] | Name = "bigdl"
     """What runs the model; ``none`` answers without looking, to measure everything else."""
-    fallback: Literal["", "onnx", "openvino", "keras"] = ""
+    fallback: Literal[""] | Name = ""
     """Engine to take where BigDL's native library cannot be loaded; empty is none: say so and end."""
     model: str = "resnet20"
-    """A shipped model's name, or a file with a card beside it."""
+    """A shipped model's name, or a .keras or .onnx file."""
     threads: int = Field(default=1, ge=1)
     """Of the engine in each task; the tasks are what uses the cores."""
     tasks: int = Field(default=0, ge=0)

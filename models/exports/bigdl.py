@@ -41,6 +41,7 @@ class Input:
 
     height: int
     width: int
+    classes: int
     scale: Sequence[float]
     """Of each channel: the first operation takes pixels * scale + offset."""
     offset: Sequence[float]
@@ -50,7 +51,7 @@ def input_of(place: Path) -> Input:
     """Read from a file what its network takes."""
     with place.open("rb") as stored:
         header = json.loads(stored.read(int.from_bytes(stored.read(8), "little")))
-    return Input(header["height"], header["width"], header["scale"], header["offset"])
+    return Input(header["height"], header["width"], header["classes"], header["scale"], header["offset"])
 
 
 def write(network: Graph, place: Path) -> None:

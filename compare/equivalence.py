@@ -1,0 +1,113 @@
+"""The gate before any comparison: every engine must give the answers of the model's own library."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from edgewise import dataset
+from edgewise.errors import ConfigError, MissingError
+from edgewise.parts import say
+from models import card, check, engine
+from models.card import Check
+from models.engine import Labels, Scores
+
+CLUSTER: Final = "bigdl"
+"""The engine that runs in the cluster only."""
+ENGINES: Final[Sequence[str]] = (*engine.NAMES, CLUSTER)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a check of several engines came to."""
+
+    checks: list[Check] = field(default_factory=list)
+    not_checked: dict[str, str] = field(default_factory=dict)
+    """Engines that cannot run this model on this machine, and why."""
+
+    @property
+    def passed(self) -> bool:
+        """Say whether all that could be checked passed."""
+        return all(one.passed for one in self.checks)
+
+
+def check_engines(model: str, *, engines: Sequence[str] = ENGINES) -> Outcome:
+    """Compare engines with the model's own library on all test images, in this process, and note it on the card.
+
+    Raises:
+        ConfigError: no such engine or model.
+    """
+    if unknown := [name for name in engines if name not in ENGINES]:
+        raise ConfigError(f"--engines {unknown[0]!r} is not known; there is: {', '.join(ENGINES)}")
+    file = engine.model_file(model)
+    card.known(file)
+    split = dataset.load("test", say=say)
+    images, truth = np.array(split.images), np.asarray(split.labels)
+    outcome = Outcome()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("the model's own library", total=1 + len(engines))
+        expected = check.reference(file, images)
+        for name in engines:
+            progress.update(task, advance=1, description=name)
+            try:
+                answers, identity = _answers(name, model, images)
+            except (ConfigError, MissingError) as error:
+                outcome.not_checked[name] = str(error)
+                continue
+            outcome.checks.append(check.compared(name, answers, expected, truth=truth, identity=identity))
+        progress.update(task, advance=1)
+    if not check.record(file, outcome.checks):
+        say(f"{file} has no card, so nothing is recorded; make one with: edgewise models import {file}")
+    return outcome
+
+
+def _answers(name: str, model: str, images: NDArray[np.uint8]) -> tuple[tuple[Labels, Scores], str]:
+    """Give an engine's labels and scores, and the identity of what it ran."""
+    if name == CLUSTER:
+        from consumers.cluster.spark.images import classified
+
+        return classified(images, engine=name, model=model), card.known(engine.model_file(model)).identity
+    loaded = engine.load(name, model=model)
+    chances = check.chances_of(loaded, images)
+    return (chances.argmax(axis=1), chances.max(axis=1)), loaded.identity
+
+
+def different(model: Path, ran: Mapping[str, tuple[str | None, str | None]]) -> str | None:
+    """Say why tiers did not run the same model; None if they did, as far as is known.
+
+    Args:
+        model: the file that the run was given.
+        ran: by tier: engine and identity as its results carry them.
+    """
+    known = card.known(model).card
+    for tier, (name, identity) in ran.items():
+        if name is None or identity is None:
+            continue
+        if known is not None and not known.same_as(name, identity):
+            return f"{tier} ran {identity} with {name}, which has not passed: edgewise models check {model}"
+    identities = sorted({identity for _, identity in ran.values() if identity})
+    if known is None and len(identities) > 1:
+        return " and ".join(identities)
+    return None
+
+
+def rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
+    """Give what is printed of each engine: its name, the figures, and whether it passed."""
+    for one in outcome.checks:
+        yield (
+            one.engine,
+            f"{one.differ:,}",
+            f"{one.beyond_ties:,}",
+            f"{one.allowed:,}",
+            f"{one.apart:.1e}",
+            f"{one.correct / one.images:.2%}",
+            "yes" if one.passed else "NO",
+        )
+    for name, why in outcome.not_checked.items():
+        yield (name, *["n/a"] * 5, why)
