@@ -7,6 +7,7 @@ ready, its closing account what it did and what that cost.
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -22,14 +23,14 @@ from pydantic import (
     field_validator,
 )
 
+from edgewise import arrivals
+from edgewise.arrivals import LONGEST_S, Arrival, Periodic, Trace
 from edgewise.clock import SECOND_NS
 from edgewise.messages import Codec
 
 CAMERAS_MOST: Final = 100_000
 FRAMES_MOST: Final = 10_000_000
 """Of one camera, and of all cameras of a fleet together: the ledger keeps a row for each."""
-LONGEST_S: Final = 1_000_000_000
-"""Of a schedule, about 31 years: its moments are whole nanoseconds in 64 bits."""
 
 Range = tuple[int, int]
 """First and last number, both included."""
@@ -66,13 +67,15 @@ class Plan(_Entry):
     cameras: int = Field(ge=1, le=CAMERAS_MOST)
     """How many."""
     rate_hz: float = Field(gt=0, allow_inf_nan=False)
-    """Frames a second of each camera."""
+    """Frames a second of each camera; of a trace, on the average."""
+    arrival: Arrival = Periodic()
+    """How the frames come; periodic in a plan that does not say."""
     frames: int = Field(ge=1, le=FRAMES_MOST)
-    """Frames of each camera."""
-    arrival: Literal["periodic"] = "periodic"
-    """Frames come at even distances, each camera at a phase of its own."""
+    """Frames of each camera; of a trace, of the camera that has most."""
     order: Literal["stored", "shuffled"] = "stored"
-    """The split's images in their stored order, dealt to the cameras in turn; or a seeded permutation of it."""
+    """The split's images in their stored order, dealt to the cameras in turn; or a seeded permutation of it.
+
+    Of no account where a trace says which images."""
     dataset: str
     """For example cifar10."""
     split: str
@@ -88,39 +91,83 @@ class Plan(_Entry):
     version: str
     """Of the kit."""
 
+    @field_validator("arrival")
+    @classmethod
+    def _has_these_cameras(cls, arrival: Arrival, info: ValidationInfo) -> Arrival:
+        """Refuse a trace of another fleet."""
+        if isinstance(arrival, Trace) and arrival.cameras() != info.data.get("cameras"):
+            raise ValueError(f"the trace has {arrival.cameras():,} cameras")
+        return arrival
+
     @field_validator("frames")
     @classmethod
     def _can_be_kept(cls, frames: int, info: ValidationInfo) -> int:
         """Refuse a schedule that is too large to account for or too long for its moments."""
         cameras, rate_hz = info.data.get("cameras", 1), info.data.get("rate_hz", math.inf)
+        arrival = info.data.get("arrival")
+        if isinstance(arrival, Trace):  # which has bounds of its own
+            if arrival.frames_most() != frames:
+                raise ValueError(f"the trace has {arrival.frames_most():,}")
+            return frames
         if cameras * frames > FRAMES_MOST:
             raise ValueError(f"{cameras:,} cameras with {frames:,} frames each are more than {FRAMES_MOST:,} together")
         if (frames + 1) / rate_hz > LONGEST_S:
             raise ValueError(f"at {rate_hz} frames a second that takes more than {LONGEST_S:,} s")
         return frames
 
+    @field_validator("images")
+    @classmethod
+    def _has_these_images(cls, images: int, info: ValidationInfo) -> int:
+        """Refuse a trace of images that are not there."""
+        arrival = info.data.get("arrival")
+        if isinstance(arrival, Trace) and arrival.images_beyond() > images:
+            raise ValueError(f"the trace names image {arrival.images_beyond() - 1:,}")
+        return images
+
     def camera(self, index: int) -> str:
         """Name one camera."""
         return f"{self.fleet}-{index}"
 
+    def frames_of(self, index: int) -> int:
+        """Count the frames of one camera."""
+        return self.arrival.frames(index) if isinstance(self.arrival, Trace) else self.frames
+
+    def frames_together(self) -> int:
+        """Count the frames of all cameras."""
+        return self.arrival.frames_together() if isinstance(self.arrival, Trace) else self.cameras * self.frames
+
     def due_ns(self, index: int) -> NDArray[np.int64]:
         """Give the moments at which a camera's frames are due.
 
-        Frame n is due at start + phase + n / rate, whatever happened to the ones before
-        it: a camera that falls behind is late and never slows down to look on time.
+        They stand before the first frame leaves, whatever happens to it and its followers: a
+        camera that falls behind is late and never slows down to look on time.
         """
-        period_ns = SECOND_NS / self.rate_hz
-        phase_ns = np.random.default_rng([self.seed, index]).random() * period_ns
         # Whole numbers before the sum: a float of today's moment counts in steps of 256 ns.
-        return np.round(phase_ns + np.arange(self.frames) * period_ns).astype(np.int64) + self.start_ns
+        return self.start_ns + arrivals.due_ns(
+            self.arrival, seed=self.seed, index=index, rate_hz=self.rate_hz, frames=self.frames
+        )
+
+    def end_ns(self) -> int:
+        """Give a moment by which every frame was due."""
+        return _end_ns(self)
 
     def image(self, index: int) -> NDArray[np.int64]:
         """Give the places in the split of a camera's images."""
-        place = (np.arange(self.frames, dtype=np.int64) * self.cameras + index) % self.images
+        if isinstance(self.arrival, Trace) and (traced := self.arrival.image(index)) is not None:
+            return traced
+        place = (np.arange(self.frames_of(index), dtype=np.int64) * self.cameras + index) % self.images
         if self.order == "stored":
             return place
         order = np.random.default_rng(self.seed).permutation(self.images).astype(np.int64)
         return order[place]
+
+
+@lru_cache(maxsize=8)
+def _end_ns(plan: Plan) -> int:
+    """See Plan.end_ns; chance has no bound, so that the moments themselves are asked, once."""
+    if isinstance(plan.arrival, Periodic):
+        return plan.start_ns + round((plan.frames + 1) / plan.rate_hz * SECOND_NS)
+    return max(int(plan.due_ns(index)[-1]) for index in range(plan.cameras))
 
 
 class CameraAccount(_Entry):

@@ -68,6 +68,25 @@ Broker = Annotated[BrokerKind, typer.Option("--mqtt-broker", help="Which to star
 Codec = Annotated[str, typer.Option("--codec", help="raw, png, jpeg or text.")]
 RateHz = Annotated[float, typer.Option("--rate-hz", min=0.001, help="Frames a second of each camera, on schedule.")]
 Frames = Annotated[int, typer.Option("--frames", min=1, help="Frames of each camera.")]
+FramesIfSaid = Annotated[int | None, typer.Option("--frames", min=1, help="Frames of each camera.", show_default="100")]
+RateHzIfSaid = Annotated[
+    float | None,
+    typer.Option("--rate-hz", min=0.001, help="Frames a second of each camera, on schedule.", show_default="10"),
+]
+DurationS = Annotated[
+    float | None,
+    typer.Option(
+        "--duration-s", min=0.001, help="In place of --frames: as many as come in so long.", show_default=False
+    ),
+]
+Arrival = Annotated[
+    str,
+    typer.Option(
+        "--arrival",
+        metavar="PATTERN",
+        help="periodic, poisson, lognormal, burst, diurnal or trace:FILE; with settings: burst:on_s=1,off_s=4.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of phases and image order.")]
 Order = Annotated[str, typer.Option("--order", help="stored: images dealt in turn; shuffled: by the seed.")]
 DropAfterS = Annotated[

@@ -166,7 +166,9 @@ class Collected:
 
     def planned(self, found: Collection[FrameKey]) -> int:
         """Count those of these frames that a plan knows: what no fleet was going to send is nobody's frame."""
-        frames = {plan.camera(index): plan.frames for plan in self.plans.values() for index in range(plan.cameras)}
+        frames = {
+            plan.camera(index): plan.frames_of(index) for plan in self.plans.values() for index in range(plan.cameras)
+        }
         return sum(0 <= number < frames.get(camera, 0) for camera, number in found)
 
     def never_bridged(self) -> int:
@@ -188,4 +190,4 @@ class Collected:
             for index in range(plan.cameras):
                 said = self.cameras.get(plan.camera(index))
                 if said is not None:
-                    yield said, plan.frames
+                    yield said, plan.frames_of(index)

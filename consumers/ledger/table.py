@@ -106,7 +106,7 @@ def _camera_rows(
     collected: Collected, plan: Plan, index: int, *, tiers: Sequence[Tier], truth: Truth
 ) -> Iterator[dict[str, Any]]:
     camera, labels = plan.camera(index), truth.labels(plan)
-    sources = _Sources(collected.cameras.get(camera), frames=plan.frames)
+    sources = _Sources(collected.cameras.get(camera), frames=plan.frames_of(index))
     schedule = zip(plan.due_ns(index).tolist(), plan.image(index).tolist(), strict=True)
     for number, (due_ns, image) in enumerate(schedule):
         bridged = collected.bridged.get((camera, number))

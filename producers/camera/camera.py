@@ -42,7 +42,7 @@ class Camera:
 
     def next_due_ns(self) -> int | None:
         """Say when the next frame is due; None after the last."""
-        return int(self._due_ns[self._next]) if self._next < self._plan.frames else None
+        return int(self._due_ns[self._next]) if self._next < len(self._due_ns) else None
 
     def turn(self) -> None:
         """Send what is due and fits the window; drop what has waited too long."""
@@ -96,12 +96,12 @@ class Camera:
         """Drop what is not sent: somebody asked to stop."""
         self._stopping = True
         unsent = [number for number in self._waiting if number not in self._late_ns]
-        self._dropped += [*unsent, *range(self._next, self._plan.frames)]
+        self._dropped += [*unsent, *range(self._next, len(self._due_ns))]
         again = [number for number in self._waiting if number in self._late_ns]
         self._fates[Answer.UNHEARD] += [*again, *(number for _, number in self._again)]
         self._waiting.clear()
         self._again.clear()
-        self._next = self._plan.frames
+        self._next = len(self._due_ns)
 
     def over(self) -> int:
         """Count the frames sent or dropped."""
@@ -110,7 +110,7 @@ class Camera:
     def finished(self) -> bool:
         """Say whether every frame was dropped or answered."""
         waiting = self._waiting or self._again or self.outbox.in_flight()
-        return self._next == self._plan.frames and not waiting
+        return self._next == len(self._due_ns) and not waiting
 
     def late_ns(self) -> NDArray[np.int64]:
         """Give the lateness of each frame sent."""
@@ -131,7 +131,7 @@ class Camera:
     def counts(self) -> dict[str, int]:
         """Give the account in numbers."""
         return {
-            "scheduled": self._plan.frames,
+            "scheduled": len(self._due_ns),
             "sent": len(self._late_ns),
             "confirmed": len(self._fates[Answer.CONFIRMED]),
             "unheard": len(self._fates[Answer.UNHEARD]),

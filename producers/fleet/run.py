@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edgewise import __version__, account, codecs, dataset, kafka, topics
 from edgewise.account import Entry, Plan
+from edgewise.arrivals import Arrival, Periodic
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock, SystemClock
 from edgewise.entries import await_openings, of_run
 from edgewise.errors import ConfigError
@@ -50,9 +51,11 @@ class FleetSettings(BaseModel):
     cameras: int = Field(default=1, ge=1)
     """How many."""
     rate_hz: float = Field(default=10.0, gt=0)
-    """Frames a second of each camera."""
+    """Frames a second of each camera; of a trace, on the average."""
+    arrival: Arrival = Periodic()
+    """How the frames come; a trace has as many cameras and frames as stand here."""
     frames: int = Field(default=1000, ge=1)
-    """Frames of each camera."""
+    """Frames of each camera; of a trace, of the camera that has most."""
     seed: int = Field(default=1, ge=0)
     """Of phases and image order."""
     order: Literal["stored", "shuffled"] = "stored"
@@ -130,6 +133,7 @@ class Fleet:
             seed=settings.seed,
             cameras=settings.cameras,
             rate_hz=settings.rate_hz,
+            arrival=settings.arrival,
             frames=settings.frames,
             order=settings.order,
             dataset=dataset.NAME,
@@ -186,6 +190,6 @@ def run(settings: FleetSettings) -> tuple[dict[str, Any], int]:
     stop.holding = True
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        task = progress.add_task(f"{settings.fleet}: frames", total=settings.cameras * settings.frames)
+        task = progress.add_task(f"{settings.fleet}: frames", total=fleet.plan.frames_together())
         fleet.run(done=lambda: stop.asked, tell=lambda over: progress.update(task, completed=over))
     return fleet.close(), stop.exit_code

@@ -1,0 +1,136 @@
+"""Fleets keep the asked rate on a real broker, and the ledger recomputes what they sent, in another process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from brokers.broker import Broker
+from brokers.mqtt.embedded import mqtt
+from edgewise import account, arrivals, kafka, topics
+from edgewise.account import Plan
+from edgewise.arrivals import Drawn, Lognormal, Periodic, Poisson, Trace, packed
+from edgewise.clock import SECOND_NS, SystemClock
+from edgewise.entries import of_run
+from edgewise.kafka import Client
+from edgewise.messages import Frame, decode_frame
+from edgewise.mqtt.outbox import MqttOutbox
+from producers.camera.camera import Camera
+from producers.fleet.drive import drive
+from tests.peer import peer
+from tests.real import eventually
+from tests.system import RUN, System, running
+from tests.unit.test_account import PLAN
+
+pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
+
+SENDING_S: Final = 3
+CAMERAS: Final = 2
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    found = mqtt(tmp_path_factory.mktemp("arrivals"), choice="mosquitto")
+    found.start()
+    yield found
+    found.stop()
+
+
+def sent(plan: Plan, broker: Broker) -> list[Frame]:
+    """Let a plan's cameras send, and give what a subscriber heard."""
+    clock = SystemClock()
+    with peer(broker.address) as reader:
+        reader.listen("cameras/+/frames")
+        names = [plan.camera(index) for index in range(plan.cameras)]
+        outboxes = [MqttOutbox(broker.address, camera=name, window=1000, clock=clock) for name in names]
+        plan = plan.model_copy(update={"start_ns": clock.now_ns() + SECOND_NS // 2})
+        cameras = [
+            Camera(plan, index, outbox=outbox, payload=lambda _: b"\x00" * 3072, size=(32, 32), clock=clock)
+            for index, outbox in enumerate(outboxes)
+        ]
+        drive(cameras, clock=clock, done=lambda: False, tell=lambda _: None, answers_within_s=30)
+        eventually(lambda: len(reader.heard) >= plan.frames_together(), within_s=30)
+        for outbox in outboxes:
+            outbox.close()
+        return [decode_frame(wire) for wire in reader.payloads()]
+
+
+@pytest.mark.parametrize("rate_hz", [10, 100, 1000])
+@pytest.mark.parametrize("pattern", [Periodic(), Lognormal(sigma=0.05), Poisson()], ids=lambda one: one.kind)
+def test_the_schedule_is_kept_within_2_percent(broker: Broker, pattern: Drawn, rate_hz: int) -> None:
+    frames = SENDING_S * rate_hz // CAMERAS
+    shape = {"cameras": CAMERAS, "frames": frames, "rate_hz": rate_hz / CAMERAS, "arrival": pattern}
+    plan = PLAN.model_copy(update=shape | {"fleet": f"{pattern.kind}-{rate_hz}", "run": "paced"})
+    found = sent(plan, broker)
+    assert len({(frame.camera, frame.number) for frame in found}) == plan.frames_together()
+    due_s, sent_s = (
+        np.array([getattr(one, name) - plan.start_ns for one in found]) / SECOND_NS for name in ("due_ns", "sent_ns")
+    )
+    # Seconds of the clock for each of the schedule: of all frames, since on a busy machine one or another is late.
+    pace, _ = np.polyfit(due_s, sent_s, 1)
+    assert pace == pytest.approx(1, abs=0.02)
+
+
+def frames_of(address: str) -> dict[tuple[str, int], Frame]:
+    """Read all frames in Kafka."""
+    consumer = kafka.consumer(address, topics=[topics.FRAMES])
+    found: dict[tuple[str, int], Frame] = {}
+    try:
+        while consumer.lag():
+            for record in consumer.take(limit=1000, wait_s=0.2):
+                frame = decode_frame(record.value)
+                found[frame.camera, frame.number] = frame
+    finally:
+        consumer.close()
+    return found
+
+
+def fleet(system: System, name: str, *arguments: str) -> None:
+    """Send, and wait for the end."""
+    both = ("--run", RUN, "--name", name, "--wait-for", "bridge", "--order", "shuffled")
+    child = system.start("fleet", *both, *arguments, log=name)
+    eventually(lambda: not child.running(), within_s=120)
+    assert child.exit_code == 0, system.said(child)
+
+
+def test_the_ledger_computes_what_the_fleets_sent_to_the_nanosecond(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    rows = [f"gate-{number % 3 // 2},{number * 0.0071:.4f},{number * 7}" for number in range(100)]
+    trace.write_text("camera,time_s,image\n" + "\n".join(rows) + "\n")
+    with running(tmp_path) as system:
+        system.start("bridge")
+        fleet(system, "traced", "--arrival", f"trace:{trace}")
+        for arrival in ("poisson", "lognormal:sigma=1", "burst:on_s=0.2,off_s=0.3", "diurnal:period_s=0.5"):
+            chosen = ("--arrival", arrival, "--cameras", "2", "--rate-hz", "30", "--duration-s", "1")
+            fleet(system, arrival.partition(":")[0], *chosen)
+        ledger = system.ledger(settle_s=3)
+        eventually(lambda: not ledger.running(), within_s=120)
+        assert ledger.exit_code == 4, system.said(ledger)  # nobody answered them
+        found = frames_of(system.kafka.address)
+        table = pq.read_table(tmp_path / "account" / "frames.parquet").to_pylist()
+        expected = {(row["camera"], row["number"]): (row["due_ns"], row["image"]) for row in table}
+        assert {key: (frame.due_ns, frame.image) for key, frame in found.items()} == expected
+        assert len(expected) == 100 + 4 * 60
+        assert sum(camera == "traced-1" for camera, _ in expected) == 33
+        assert system.summary().frames.scheduled == len(expected)
+        assert {row["fate"] for row in table} == {"bridged, no result"}
+
+
+def test_the_largest_trace_travels_with_its_plan(tmp_path: Path) -> None:
+    gaps_ns = np.random.default_rng(1).integers(0, 2**40, 130_000)
+    counts, gaps = packed(np.array([len(gaps_ns)])), packed(gaps_ns)
+    assert 0.95 * arrivals.TRACE_MOST_BYTES < len(counts) + len(gaps) <= arrivals.TRACE_MOST_BYTES
+    trace = Trace(sha256="0" * 64, counts=counts, gaps_ns=gaps, images="")
+    clock = SystemClock()
+    with running(tmp_path) as system:
+        topics.ensure(system.kafka.address)
+        for client in (Client.CONFLUENT, Client.PYTHON):
+            update = {"cameras": 1, "frames": len(gaps_ns), "arrival": trace, "run": client.value}
+            plan = PLAN.model_copy(update=update)
+            producer = kafka.producer(system.kafka.address, client=client)
+            producer.send(topics.RUNS, key=account.key(plan), value=account.encode(plan), receipt=0)
+            assert list(producer.close(within_s=30)) == [0]
+            assert of_run(system.kafka.address, client.value, client=client, clock=clock) == [plan]
