@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from edgewise.errors import ConfigError
+from edgewise.show import NOT_MEASURED, cell, count, grid, titled
 from edgewise.show import table as show_table
 from edgewise.show import text as show_text
-from edgewise.summary import Summary
+from edgewise.summary import Interval, Reason, Summary, TierSummary
 
-NOT_MEASURED: Final = "n/a"
 MICRO_BATCH: Final = (
     "latest_offset",
     "query_planning",
@@ -48,29 +46,33 @@ def read(folder: Path) -> Summary:
         raise ConfigError(f"{path} cannot be read as a summary; was it written by another version?") from error
 
 
-def cell(value: float | None, *, digits: int = 1) -> str:
-    """Write one number. ``None`` was not measured; 0 was, and is 0."""
-    return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
-
-
-def count(value: int | None) -> str:
-    """Write a count."""
-    return NOT_MEASURED if value is None else f"{value:,}"
-
-
 def rendered(summary: Summary) -> RenderableType:
     """Lay a summary out for the terminal."""
     valid = summary.verdict == "VALID"
     head = Text.assemble(
         (f" {summary.verdict} ", "bold white on green" if valid else "bold white on red"), f"  run {summary.run}"
     )
-    reasons = [
-        Padding(Text(f"{reason.rule}: {reason.found} (limit {reason.limit}); {reason.next}"), (0, 0, 0, 2))
-        for reason in summary.reasons
-    ]
     # Whether both tiers answer alike stands before how fast either is.
     tables = (_funnel, _paired, _tiers, _costs, _latency, _micro_batches)
-    return Group(head, *reasons, *(part for table in tables for part in table(summary)))
+    return Group(head, *_reasons(summary), *(part for table in tables for part in table(summary)), *_remarks(summary))
+
+
+def _reasons(summary: Summary) -> Iterator[RenderableType]:
+    """Give each reason, the cause first, and under it what followed from it."""
+    for reason in summary.reasons:
+        yield Padding(Text(_said(reason)), (0, 0, 0, 2))
+        for below in reason.consequences:
+            yield Padding(Text(f"hence {_said(below)}"), (0, 0, 0, 4))
+
+
+def _remarks(summary: Summary) -> Iterator[RenderableType]:
+    """Give what breaks no rule and is worth knowing."""
+    yield from (Text(f"Remark: {_said(remark)}", style="dim") for remark in summary.remarks)
+
+
+def _said(reason: Reason) -> str:
+    unit = f" {reason.unit}" if reason.unit else ""
+    return f"{reason.rule}: {reason.found}{unit} (limit {reason.limit}{unit}); {reason.next}"
 
 
 def micro_batch_ms(accounts: Sequence[Mapping[str, object]]) -> dict[str, float | None] | None:
@@ -93,25 +95,10 @@ def show(summary: Summary, *, as_json: bool = False) -> None:
         show_table(rendered(summary))
 
 
-def _titled(title: str, table: Table, *notes: str) -> Iterator[RenderableType]:
-    """Give a table with its title before it and its notes after it."""
-    yield from (Text(), Text(title, style="bold"), table)
-    yield from (Text(note, style="dim") for note in notes)
-
-
-def _table(*names: str, numbers: tuple[str, ...]) -> Table:
-    """Make an empty table: columns of words, then of numbers."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
-    for name in (*names, *numbers):
-        widest = max(len(word) for word in name.split())
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold", min_width=widest)
-    return table
-
-
 def _funnel(summary: Summary) -> Iterator[RenderableType]:
     frames, late = summary.frames, summary.lateness_ms
     names = ("scheduled", "sent", "confirmed", "unheard", "refused", "dropped at source", "in Kafka", "rejected")
-    table = _table(numbers=names)
+    table = grid(numbers=names)
     table.add_row(
         count(frames.scheduled),
         count(frames.sent),
@@ -128,7 +115,7 @@ def _funnel(summary: Summary) -> Iterator[RenderableType]:
     )
     copies = f"Copies in Kafka, counted once: {count(frames.bridged_copies)}."
     lost = f"Confirmed by the MQTT broker, never bridged: {count(frames.never_bridged)}."
-    yield from _titled("Frames, from the schedule to Kafka", table, f"Sent late by: {lateness}. {copies}", lost)
+    yield from titled("Frames, from the schedule to Kafka", table, f"Sent late by: {lateness}. {copies}", lost)
 
 
 def _paired(summary: Summary) -> Iterator[RenderableType]:
@@ -136,21 +123,26 @@ def _paired(summary: Summary) -> Iterator[RenderableType]:
         return
     both = summary.paired
     names = ("answered by both", "same label %", "both right", "only gateway right", "only cluster right", "both wrong")
-    table = _table(numbers=names)
+    table = grid(numbers=names)
     table.add_row(
         count(both.frames),
-        cell(None if both.agreement is None else both.agreement * 100, digits=2),
+        cell(_percent(both.agreement), digits=2),
         count(both.both_right),
         count(both.only_gateway_right),
         count(both.only_cluster_right),
         count(both.both_wrong),
     )
-    yield from _titled("The same frames on both tiers", table)
+    p = cell(both.mcnemar_p, digits=3)
+    note = (
+        f"Accuracy, cluster minus gateway: {cell(_percent(both.accuracy_difference), digits=2)} points "
+        f"(95 % interval {_interval(both.accuracy_difference_interval, times=100, digits=2)}); McNemar's p {p}."
+    )
+    yield from titled("The same frames on both tiers", table, note)
 
 
 def _tiers(summary: Summary) -> Iterator[RenderableType]:
     names = ("results", "missing", "rejected", "copies", "reordered", "accuracy %", "results/s")
-    table = _table("tier", numbers=names)
+    table = grid("tier", numbers=names)
     for name, tier in summary.tiers.items():
         table.add_row(
             name,
@@ -159,14 +151,18 @@ def _tiers(summary: Summary) -> Iterator[RenderableType]:
             count(tier.rejected),
             count(tier.duplicates),
             count(tier.reordered),
-            cell(None if tier.accuracy is None else tier.accuracy * 100, digits=2),
+            cell(_percent(tier.accuracy), digits=2),
             cell(tier.throughput_hz),
         )
-    yield from _titled("Results, in frames", table)
+    sure = ", ".join(
+        f"{name} {_interval(tier.accuracy_interval, times=100, digits=2)}" for name, tier in summary.tiers.items()
+    )
+    notes = (f"95 % interval of the accuracy: {sure}.",) if sure else ()
+    yield from titled("Results, in frames", table, *notes)
 
 
 def _costs(summary: Summary) -> Iterator[RenderableType]:
-    table = _table("tier", "engine", "model", numbers=("frames/batch", "CPU s", "memory MB", "uplink MB"))
+    table = grid("tier", "engine", "model", numbers=("frames/batch", "CPU s", "memory MB", "uplink MB"))
     for name, tier in summary.tiers.items():
         table.add_row(
             name,
@@ -174,54 +170,94 @@ def _costs(summary: Summary) -> Iterator[RenderableType]:
             tier.model or NOT_MEASURED,
             cell(tier.batch_mean),
             cell(tier.cpu_s),
-            cell(None if tier.memory_bytes is None else tier.memory_bytes / 1e6, digits=0),
-            cell(tier.uplink_bytes / 1e6, digits=2),
+            cell(_megabytes(tier.memory_bytes), digits=0),
+            cell(_megabytes(tier.uplink_bytes), digits=2),
         )
-    yield from _titled("What gave them, and its cost", table)
+    each = "; ".join(
+        f"{name} {cell(tier.per_1000_correct.cpu_s, digits=2)} CPU s, "
+        f"{cell(_megabytes(tier.per_1000_correct.uplink_bytes), digits=2)} MB uplink"
+        for name, tier in summary.tiers.items()
+    )
+    notes = (f"For 1,000 right answers: {each}.",) if each else ()
+    yield from titled("What gave them, and its cost", table, *notes)
 
 
 def _latency(summary: Summary) -> Iterator[RenderableType]:
-    table = _table("tier", numbers=("frames", "p50", "p90", "p99", "p99.9"))
+    deadline = "time" if summary.deadline_ms is None else f"{cell(summary.deadline_ms, digits=0)} ms"
+    table = grid("tier", numbers=("frames", "p50", "p90", "p99", "p99.9", f"right in {deadline} %"))
     for name, tier in summary.tiers.items():
         found = tier.latency_ms
         numbers = (cell(value) for value in (found.p50, found.p90, found.p99, found.p999))
-        table.add_row(name, count(tier.results + tier.missing), *numbers)
-    yield from _titled("Latency from due to seen, ms", table, *_notes(summary))
+        on_time = cell(_percent(tier.on_time), digits=2)
+        frames = tier.results + tier.missing if tier.measured is None else tier.measured
+        table.add_row(name, count(frames), *numbers, on_time)
+    yield from titled("Latency from due to seen, ms", table, *_notes(summary))
     stages = next(iter(summary.tiers.values())).latency_stages_ms if summary.tiers else {}
-    table = _table("tier", numbers=tuple(stages))
+    table = grid("tier", numbers=tuple(stages))
     for name, tier in summary.tiers.items():
         table.add_row(name, *(cell(value) for value in tier.latency_stages_ms.values()))
-    yield from _titled("Where that time goes: the median of each step, ms", table)
+    yield from titled("Where that time goes: the median of each step, ms", table)
 
 
 def _micro_batches(summary: Summary) -> Iterator[RenderableType]:
     told = {name: tier for name, tier in summary.tiers.items() if tier.micro_batch_ms is not None}
     if not told:
         return
-    table = _table("tier", numbers=tuple(name.replace("_", " ") for name in MICRO_BATCH))
+    table = grid("tier", numbers=tuple(name.replace("_", " ") for name in MICRO_BATCH))
     for name, tier in told.items():
         steps = tier.micro_batch_ms or {}
         table.add_row(name, *(cell(steps.get(step)) for step in MICRO_BATCH))
     notes = (f"Tasks at the same time in the {name}: {count(tier.tasks)}." for name, tier in told.items())
-    yield from _titled("Where a micro-batch's time goes: medians, ms", table, *notes)
+    yield from titled("Where a micro-batch's time goes: medians, ms", table, *notes)
 
 
 def _notes(summary: Summary) -> Iterator[str]:
     yield "Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite."
+    if (warm := summary.warm_up) is not None:
+        end = "then it was stable" if warm.stable else "and it never got stable"
+        yield f"Without the warm-up: {count(warm.frames)} frames due in the first {cell(warm.lasted_s)} s, {end}."
+    if any(tier.worst_camera for tier in summary.tiers.values()):
+        yield f"Slowest camera: {', '.join(_slowest(name, tier) for name, tier in summary.tiers.items())}."
     for name, tier in summary.tiers.items():
         if tier.late_readings:
             yield (
                 f"{name}: {tier.late_readings:,} results were timed by Kafka's append stamp (whole ms), "
                 "as the ledger had not caught up."
             )
-    if summary.paired is not None:
-        later = summary.paired.latency_difference_ms
+    if (both := summary.paired) is not None:
+        later = both.latency_difference_ms
+        frames = both.frames if both.measured is None else both.measured
+        sure = "" if later.p50_interval is None else f" (95 %: {_interval(later.p50_interval)})"
         yield (
-            f"Of the same frame, cluster minus gateway ({count(summary.paired.frames)} frames): "
-            f"p50 {_ms(later.p50)}, p90 {_ms(later.p90)}."
+            f"Of the same frame, cluster minus gateway ({count(frames)} frames): "
+            f"p50 {_ms(later.p50)}{sure}, p90 {_ms(later.p90)}."
         )
     if len(summary.tiers) > 1:
         yield CO_LOCATED
+
+
+def _slowest(name: str, tier: TierSummary) -> str:
+    """Name a tier's slowest camera, and how many are starved."""
+    worst, starved = tier.worst_camera, tier.starved_cameras
+    said = NOT_MEASURED
+    if worst is not None:
+        late = "infinite" if worst.latency_ms is None else f"{cell(worst.latency_ms)} ms"
+        said = f"{worst.name} {worst.percentile} {late} ({count(worst.frames)} frames)"
+    return f"{name} {said}" + (f", {count(starved)} starved" if starved else "")
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else share * 100
+
+
+def _megabytes(size_bytes: float | None) -> float | None:
+    return None if size_bytes is None else size_bytes / 1e6
+
+
+def _interval(found: Interval | None, *, times: float = 1, digits: int = 1) -> str:
+    if found is None:
+        return NOT_MEASURED
+    return f"{cell(found.low * times, digits=digits)} to {cell(found.high * times, digits=digits)}"
 
 
 def _ms(value: float | None) -> str:

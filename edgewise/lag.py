@@ -24,15 +24,14 @@ from kafka.errors import (
     UnknownTopicOrPartitionError,
 )
 from kafka.structs import OffsetAndMetadata
-from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import ConfigError, UnreachableError
 from edgewise.kafka import HINT, no_topic
 from edgewise.kafka.pure import ANSWER_MS, reaching
+from edgewise.show import count, grid
 from edgewise.topics import FRAMES
 
 GROUPS: Final = ("gateway", "cluster")
@@ -41,7 +40,6 @@ COMMIT_S: Final = 5.0
 LOOK_AGAIN_S: Final = 0.1
 JOINED: Final = {UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError, FencedInstanceIdError}
 """What Kafka says to whoever commits from outside to a group that has members."""
-NOT_MEASURED: Final = "n/a"
 
 T = TypeVar("T")
 
@@ -201,14 +199,11 @@ def looks(address: str, *, groups: Sequence[str], every_s: float | None, clock: 
 
 def rendered(look: Look) -> RenderableType:
     """Lay a look out for the terminal: each partition, each group's sum."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
-    table.add_column("group", overflow="fold")
-    for name in ("partition", "committed", "end", "lag"):
-        table.add_column(name, justify="right")
+    table = grid("group", numbers=("partition", "committed", "end", "lag"))
     for group, partitions in look.items():
         for one in partitions:
-            table.add_row(group, str(one.partition), _count(one.committed), _count(one.end), _count(one.lag))
-        table.add_row(group, "all", "", "", _count(total(partitions)), style="bold")
+            table.add_row(group, str(one.partition), count(one.committed), count(one.end), count(one.lag))
+        table.add_row(group, "all", "", "", count(total(partitions)), style="bold")
     silent = [group for group, partitions in look.items() if all(one.committed is None for one in partitions)]
     notes = [
         f"{group} has committed nothing: it has finished no record yet, or has no group. "
@@ -231,7 +226,3 @@ def line(look: Look, *, at_ns: int) -> str:
         for group, partitions in look.items()
     }
     return json.dumps({"at_ns": at_ns, "topic": FRAMES, "groups": groups})
-
-
-def _count(value: int | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:,}"

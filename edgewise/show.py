@@ -3,13 +3,43 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from rich import box
 from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 REPORT_COLUMNS: Final = 120
 """Of a report that does not go to a terminal."""
+NOT_MEASURED: Final = "n/a"
+"""What stands where a figure would: absent is not zero."""
+
+
+def cell(value: float | None, *, digits: int = 1) -> str:
+    """Write one number. ``None`` was not measured; 0 was, and is 0."""
+    return NOT_MEASURED if value is None else f"{value:,.{digits}f}"
+
+
+def count(value: int | None) -> str:
+    """Write a count."""
+    return NOT_MEASURED if value is None else f"{value:,}"
+
+
+def grid(*names: str, numbers: tuple[str, ...]) -> Table:
+    """Make an empty table: columns of words, then of numbers."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+    for name in (*names, *numbers):
+        widest = max(len(word) for word in name.split())
+        made.add_column(name, justify="right" if name in numbers else "left", overflow="fold", min_width=widest)
+    return made
+
+
+def titled(title: str, content: Table, *notes: str) -> Iterator[RenderableType]:
+    """Give a table with its title before it and its notes after it."""
+    yield from (Text(), Text(title, style="bold"), content)
+    yield from (Text(note, style="dim") for note in notes)
 
 
 def table(content: RenderableType) -> None:

@@ -13,14 +13,75 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Limits(BaseModel):
+    """What a run may come to and still be VALID. A share is a part of 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    late_ms: float = Field(default=5.0, ge=0)
+    """How late 99 % of the frames may leave their cameras, milliseconds; or ``late_share``, if that is more."""
+    late_share: float = Field(default=0.05, ge=0)
+    """The same, as a share of the faster tier's median latency."""
+    samples: int = Field(default=0, ge=0)
+    """Frames a tier must be measured on; a run whose p99 is to be stated needs 459. Fewer than that are remarked."""
+    copies_share: float = Field(default=0.9, ge=0)
+    """Further results of the same frames, as a share of the results: a crash makes some, and only an error doubles."""
+    starved_share: float = Field(default=0.5, ge=0, le=1)
+    """A camera is starved with less than this share of the answers that half of the cameras get."""
+    starved_times: float = Field(default=10.0, ge=1)
+    """A camera is starved, too, if its median latency is so many times that of half of the cameras ..."""
+    starved_s: float = Field(default=1.0, ge=0)
+    """... and more than so many seconds above it."""
+    backlog_share: float = Field(default=0.01, ge=0)
+    """By how much of the offered rate the outstanding frames may grow, at the upper 95 % bound."""
+    backlog_over_s: float = Field(default=10.0, gt=0)
+    """Seconds of schedule, after the warm-up, that growth is judged over at least."""
+    clock_ms: float = Field(default=1.0, ge=0)
+    """Milliseconds that a moment may lie before the one that it follows: Kafka's stamps are whole ones, cut off."""
+    clock_share: float = Field(default=0.001, ge=0, le=1)
+    """Share of the frames of which one moment may lie further before another that it follows."""
+    stable: bool = False
+    """Whether the warm-up must end by stability; otherwise it is remarked that it did not."""
+    stable_within: float = Field(default=0.1, ge=0)
+    """How far three windows in a row may differ in throughput and in median latency to be called stable, as a share."""
+    warm_up_least_s: float = Field(default=1.0, ge=0)
+    """Seconds of schedule that are warm-up at least."""
+    warm_up_most_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the schedule by which it must be stable; if it never is, half of this is taken for the warm-up."""
+
+
+class Interval(_Part):
+    """Where the true value lies with 95 % confidence, in the unit of the value."""
+
+    low: float
+    high: float
+
+
 class Reason(_Part):
-    """A rule that the run broke."""
+    """A rule that the run broke; or, among the remarks, what is worth knowing and breaks none."""
 
     rule: str
     found: float | int | str
     limit: float | int | str
+    unit: str = ""
+    """Of both."""
     next: str
     """What to do about it."""
+    consequences: list["Reason"] = []
+    """Rules that were broken because of this one."""
+
+
+class WarmUp(_Part):
+    """The frames that no latency is taken from: those due before the run was stable."""
+
+    stable: bool
+    """Whether it ended by stability; otherwise a share of the schedule was taken for it."""
+    lasted_s: float
+    """From the first frame due."""
+    frames: int
+    """Scheduled in that time; they are accounted for like all others."""
+    window_s: float
+    """Of the windows compared."""
 
 
 class FrameCounts(_Part):
@@ -59,6 +120,36 @@ class Latency(_Part):
     p999: float | None
 
 
+class Camera(_Part):
+    """The camera that waited longest for its answers."""
+
+    name: str
+    percentile: Literal["p50", "p90", "p99"]
+    """The highest that every camera has samples enough for."""
+    latency_ms: float | None
+    """None is infinite: that many of its frames are missing."""
+    frames: int
+    """Measured."""
+
+
+class Backlog(_Part):
+    """How the outstanding frames grew after the warm-up: sent and not yet answered, frames a second."""
+
+    slope_hz: float
+    lower_hz: float
+    upper_hz: float
+    """Each bound holds with 95 % confidence."""
+    offered_hz: float
+    """Frames due a second."""
+
+
+class PerThousand(_Part):
+    """What 1,000 right answers cost."""
+
+    cpu_s: float | None = None
+    uplink_bytes: float | None = None
+
+
 class TierSummary(_Part):
     """What one tier came to."""
 
@@ -74,6 +165,12 @@ class TierSummary(_Part):
     correct: int
     accuracy: float | None
     """Of the frames answered whose true class is known."""
+    accuracy_interval: Interval | None = None
+    """Wilson's."""
+    measured: int | None = None
+    """Frames that the latencies are of: due after the warm-up and sent, answered or not."""
+    on_time: float | None = None
+    """Share of the frames due after the warm-up that were answered rightly within the deadline."""
     throughput_hz: float | None
     """Results over the time from the first frame due to the last result."""
     latency_ms: Latency
@@ -89,8 +186,25 @@ class TierSummary(_Part):
     memory_bytes: int | None
     uplink_bytes: int
     """What this tier's placement sends up, each once: results from the gateway, frames to the cluster."""
+    per_1000_correct: PerThousand = PerThousand()
     late_readings: int
     """Results timed by Kafka's append stamp (whole milliseconds), because the ledger had not caught up."""
+    worst_camera: Camera | None = None
+    starved_cameras: int | None = None
+    """Cameras with far fewer or far later answers than the others."""
+    starved_names: list[str] = []
+    """Of ten of them."""
+    backlog: Backlog | None = None
+    """None if the run was too short to tell."""
+    impossible_steps: dict[str, int] = {}
+    """Frames of which a moment lies before the one it follows, by step; none of them is left out."""
+
+    def cost(self, *, cpu_s: float | None) -> None:
+        """Note the CPU seconds spent, and what 1,000 right answers cost."""
+        self.cpu_s = cpu_s
+        self.per_1000_correct = PerThousand(
+            cpu_s=_per_1000(cpu_s, self.correct), uplink_bytes=_per_1000(self.uplink_bytes, self.correct)
+        )
 
 
 class Difference(_Part):
@@ -98,6 +212,8 @@ class Difference(_Part):
 
     p50: float | None
     p90: float | None
+    p50_interval: Interval | None = None
+    """By paired bootstrap."""
 
 
 class Paired(_Part):
@@ -112,7 +228,15 @@ class Paired(_Part):
     only_cluster_right: int
     both_wrong: int
     """Of the frames whose true class is known."""
+    accuracy_difference: float | None = None
+    """Cluster's share of right answers minus gateway's: above 0 the cluster was right more often."""
+    accuracy_difference_interval: Interval | None = None
+    """By paired bootstrap."""
+    mcnemar_p: float | None = None
+    """How likely tiers that are equally often right differ so much (McNemar's exact test)."""
     latency_difference_ms: Difference
+    measured: int | None = None
+    """Frames that the latency difference is of: those of both tiers after the warm-up."""
 
 
 class Summary(_Part):
@@ -125,11 +249,24 @@ class Summary(_Part):
     version: str
     verdict: Literal["VALID", "INVALID"]
     reasons: list[Reason]
+    """The first is the cause; what followed from a reason stands among its consequences."""
+    remarks: list[Reason] = []
+    """What is worth knowing and makes no run INVALID."""
+    limits: Limits | None = None
+    """What the run was judged by."""
+    deadline_ms: float | None = None
+    """By when an answer is on time, from due to seen."""
+    warm_up: WarmUp | None = None
+    """None if the run was too short to have one."""
     frames: FrameCounts
     lateness_ms: Lateness
     tiers: dict[str, TierSummary]
     paired: Paired | None = None
     """The two tiers on the same frames; None with one tier."""
+
+
+def _per_1000(amount: float | None, correct: int) -> float | None:
+    return None if amount is None or not correct else round(amount / correct * 1000, 3)
 
 
 def schema_text() -> str:

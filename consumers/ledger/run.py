@@ -15,7 +15,10 @@ from edgewise.errors import MissingError, UnreachableError
 from edgewise.kafka import Client, Consumer
 from edgewise.messages import Tier
 from edgewise.parts import Progress, Stop, say
-from edgewise.summary import Summary
+from edgewise.summary import Limits, Summary
+from models import card
+from models.card import Card
+from models.engine import model_file
 
 BATCH: Final = 2000
 POLL_S: Final = 0.05
@@ -51,6 +54,12 @@ class LedgerSettings(BaseModel):
     """After the fleets closed: how long nothing may arrive before what is missing counts as missing."""
     partitions: int = Field(default=topics.PARTITIONS, ge=1)
     """Of the topics frames and results, if they are not there yet."""
+    deadline_ms: float = Field(default=summary.DEADLINE_MS, gt=0)
+    """From due to seen: by when an answer is on time."""
+    limits: Limits = Limits()
+    """What the run may come to and still be VALID."""
+    model: str = ""
+    """What the tiers were given, if engines may stand for it; empty: their models must have the same identity."""
 
 
 class _Reading:
@@ -133,7 +142,7 @@ def _over(collected: Collected, *, now_ns: int) -> bool:
     if collected.fleets_closed():
         return True
     # A fleet that died writes no account: its schedule's end is then the end.
-    ends_ns = [plan.start_ns + round((plan.frames + 1) / plan.rate_hz * SECOND_NS) for plan in collected.plans.values()]
+    ends_ns = [plan.end_ns() for plan in collected.plans.values()]
     return bool(ends_ns) and now_ns > max(ends_ns)
 
 
@@ -141,14 +150,31 @@ def run(settings: LedgerSettings) -> tuple[Summary, int]:
     """Account for a run; write the files; give the summary and the exit code: 4 if it is INVALID."""
     stop = Stop()
     _writable(settings.out)
+    described = card_of(settings.model)
     truth = Truth(lambda split: dataset.load(split, say=say).labels)
     stop.holding = True
     collected = collect(settings, clock=SystemClock(), done=lambda: stop.asked, truth=truth)
     frames = table.make(collected, tiers=settings.tiers, truth=truth)
-    counted = summary.make(collected, frames, tiers=settings.tiers)
+    counted = summary.make(
+        collected,
+        frames,
+        tiers=settings.tiers,
+        limits=settings.limits,
+        deadline_ms=settings.deadline_ms,
+        card=described,
+    )
     table.write(frames, settings.out / "frames.parquet")
     write(counted, settings.out)
     return counted, stop.exit_code or (0 if counted.verdict == "VALID" else 4)
+
+
+def card_of(model: str) -> Card | None:
+    """Give a model's card: which engines may stand for it. None if no model was named, or it has no card.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    return card.known(model_file(model)).card if model else None
 
 
 def write(counted: Summary, out: Path) -> None:

@@ -1,35 +1,44 @@
 """The table, counted."""
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from consumers.ledger import backlog, cameras, causes, clocks, warmup
 from consumers.ledger.collect import Collected
-from consumers.ledger.table import NOT_SENT, Fate
-from edgewise import __version__, dataset
+from consumers.ledger.columns import Mask, Rows, first_due_ns, mask, measured, rows
+from consumers.ledger.facts import Facts, TierFacts, different_models, said_by
+from consumers.ledger.rules import RULES, remarks
+from edgewise import __version__
 from edgewise.account import Closing
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.messages import Tier
+from edgewise.statistics import (
+    Floats,
+    Interval,
+    mcnemar_p,
+    percentile,
+    percentile_interval,
+    share_difference,
+    wilson,
+)
 from edgewise.summary import (
     Difference,
     FrameCounts,
     Latency,
     Lateness,
+    Limits,
     Paired,
-    Reason,
     Summary,
     TierSummary,
 )
-
-SAMPLES_NEEDED: Final = {50: 7, 90: 44, 99: 459, 99.9: 4_603}
-"""The fewest samples whose largest is above the percentile with 99 % confidence: ln 0.01 / ln p."""
+from edgewise.summary import Interval as SummaryInterval
+from models.card import Card
 
 STAGES: Final = (
     ("source", "due_ns", "sent_ns"),
@@ -40,41 +49,60 @@ STAGES: Final = (
 )
 """Steps between the moments of a frame, in their order."""
 
+DEADLINE_MS: Final = 500.0
+"""By when an answer is on time, if nobody says otherwise."""
 NO_LATENESS: Final = Lateness(p50=None, p99=None, max=None)
+DEFAULTS: Final = Limits()
 
 
-def percentile(values: NDArray[np.float64], share: float) -> float | None:
-    """Give an exact percentile (nearest rank), or None if there are too few samples or it is infinite."""
-    if len(values) < SAMPLES_NEEDED[share]:
-        return None
-    # Rounded first: 99.9 % of 5,000 is 4,995, and not the hair more that floats make of it.
-    rank = math.ceil(round(len(values) * share / 100, 6))
-    found = float(np.partition(values, rank - 1)[rank - 1])
-    return None if math.isinf(found) else round(found, 3)
+def make(
+    collected: Collected,
+    table: pa.Table,
+    *,
+    tiers: Sequence[Tier],
+    limits: Limits = DEFAULTS,
+    deadline_ms: float = DEADLINE_MS,
+    card: Card | None = None,
+) -> Summary:
+    """Count a run's table and judge it: the account and the measurement.
 
-
-def make(collected: Collected, table: pa.Table, *, tiers: Sequence[Tier]) -> Summary:
-    """Count a run's table and judge the account: nothing missing, nothing rejected."""
-    summaries = {tier.value: _tier(collected, table, tier) for tier in tiers}
-    frames = _frames(collected)
-    reasons = [*_reasons(collected, frames), *_table_reasons(table, tiers), *_tier_reasons(frames, summaries)]
-    # The first reason is the cause, if all that is missing is missing for it.
-    places = {place for tier in summaries.values() for place in tier.missing_by_last_place}
-    lost = list(_never_bridged(frames))
-    reasons = [*lost, *reasons] if places <= {Fate.UNBRIDGED.value} else [*reasons, *lost]
-    fleets = [
-        found for (part, name), found in collected.closings.items() if part == "fleet" and name in collected.plans
-    ]
+    Args:
+        collected: the account.
+        table: one row for each frame and tier.
+        tiers: those that owe results.
+        limits: what it is judged by.
+        deadline_ms: from due to seen, by when an answer is on time.
+        card: of the model, if it is known: which engines may stand for it.
+    """
+    found = [rows(table, tier) for tier in tiers]
+    warm_up = warmup.find(found, limits)
+    from_ns = first_due_ns(found) + round((warm_up.lasted_s if warm_up else 0) * SECOND_NS)
+    counted = [_facts(collected, one, limits, from_ns=from_ns, deadline_ms=deadline_ms) for one in found]
+    facts = Facts(
+        collected=collected,
+        frames=_frames(collected),
+        tiers=counted,
+        warm_up=warm_up,
+        limits=limits,
+        different=different_models(found, card=card),
+    )
+    reasons = causes.arranged([broken for rule in RULES for broken in rule(facts)])
+    both = {one.name: one for one in counted}
+    fleets = [one for (part, name), one in collected.closings.items() if part == "fleet" and name in collected.plans]
     return Summary(
         run=collected.run,
         version=__version__,
         verdict="INVALID" if reasons else "VALID",
         reasons=reasons,
-        frames=frames,
+        remarks=list(remarks(facts)),
+        limits=limits,
+        deadline_ms=deadline_ms,
+        warm_up=warm_up,
+        frames=facts.frames,
         # Percentiles of several fleets cannot be merged; one fleet's are exact.
         lateness_ms=_lateness(fleets[0]) if len(fleets) == 1 else NO_LATENESS,
-        tiers=summaries,
-        paired=_paired(table) if set(Tier) <= set(tiers) else None,
+        tiers={one.name: one.summary for one in counted},
+        paired=_paired(both[Tier.GATEWAY], both[Tier.CLUSTER]) if set(Tier) <= set(tiers) else None,
     )
 
 
@@ -85,7 +113,7 @@ def _frames(collected: Collected) -> FrameCounts:
             counts[fate] += sum(last - first + 1 for first, last in getattr(camera, fate))
     told = collected.cameras and collected.fleets_closed()
     return FrameCounts(
-        scheduled=sum(plan.cameras * plan.frames for plan in collected.plans.values()),
+        scheduled=sum(plan.frames_together() for plan in collected.plans.values()),
         sent=counts["sent"] if told else None,
         confirmed=counts["confirmed"] if told else None,
         unheard=counts["unheard"] if told else None,
@@ -106,19 +134,40 @@ def _lateness(closing: Closing) -> Lateness:
         return NO_LATENESS
 
 
-def _tier(collected: Collected, table: pa.Table, tier: Tier) -> TierSummary:
-    rows = table.filter(pc.equal(table["tier"], tier.value))
-    fates = {found["values"]: found["counts"] for found in rows["fate"].value_counts().to_pylist()}
-    answered = rows.filter(pc.equal(rows["fate"], Fate.ANSWERED.value))
-    missing = {fate: count for fate, count in fates.items() if fate != Fate.ANSWERED and fate not in NOT_SENT}
-    correct, judged = int(pc.sum(answered["correct"]).as_py() or 0), pc.count(answered["correct"]).as_py()
-    latency_ms = _column(answered, "latency_ns") / MILLISECOND_NS
-    # A missing frame is infinitely late, not left out.
-    whole_ms = np.concatenate([latency_ms, np.full(sum(missing.values()), np.inf)])
-    rejected = collected.rejected(tier.value)
+def _facts(collected: Collected, found: Rows, limits: Limits, *, from_ns: int, deadline_ms: float) -> TierFacts:
+    """Count one tier, and look at it as the rules want it."""
+    which = measured(found, from_ns=from_ns)
+    impossible = clocks.find(found, limits)
+    counted = _tier(collected, found, which, from_ns=from_ns, deadline_ms=deadline_ms)
+    of_measured = cameras.by_camera(found, which)
+    starved = cameras.starved(found, of_measured, limits)
+    codes, names = found.codes("camera")
+    counted.worst_camera = cameras.worst(of_measured)
+    counted.starved_cameras = len(starved)
+    counted.starved_names = [names[code] for code in starved[: cameras.NAMED]]
+    counted.backlog = backlog.find(found, which, limits)
+    counted.impossible_steps = dict(impossible.by_step) if impossible else {}
+    return TierFacts(
+        rows=found,
+        measured=which,
+        summary=counted,
+        impossible=impossible,
+        of_starved=np.isin(codes, starved),
+        latency_grew=backlog.latency_grew(found, which),
+        said=said_by(collected, found.tier.value),
+    )
+
+
+def _tier(collected: Collected, found: Rows, which: Mask, *, from_ns: int, deadline_ms: float) -> TierSummary:
+    table = found.table
+    owed = table.filter(pa.array(found.owed & ~found.answered))["fate"].value_counts().to_pylist()
+    missing = {one["values"]: one["counts"] for one in owed}
+    answered = table.filter(pa.array(found.answered))
+    correct, judged = int(found.correct.sum()), len(answered) - answered["correct"].null_count
+    rejected = collected.rejected(found.tier.value)
     # A frame travels to the cluster whether it is answered or not; a result only where there is one.
-    sent_up = answered["result_bytes"] if tier is Tier.GATEWAY else rows["size_bytes"]
-    return TierSummary(
+    sent_up = answered["result_bytes"] if found.tier is Tier.GATEWAY else table["size_bytes"]
+    counted = TierSummary(
         engine=_one(answered, "engine"),
         model=_one(answered, "model"),
         results=answered.num_rows,
@@ -130,51 +179,82 @@ def _tier(collected: Collected, table: pa.Table, tier: Tier) -> TierSummary:
         rejected_by_rule=dict(rejected),
         correct=correct,
         accuracy=correct / judged if judged else None,
-        throughput_hz=_throughput_hz(answered),
-        latency_ms=Latency(
-            p50=percentile(whole_ms, 50),
-            p90=percentile(whole_ms, 90),
-            p99=percentile(whole_ms, 99),
-            p999=percentile(whole_ms, 99.9),
-        ),
-        latency_stages_ms={name: _median_ms(answered, start, end) for name, start, end in STAGES},
-        batch_mean=round(float(_column(answered, "batch").mean()), 2) if answered.num_rows else None,
+        accuracy_interval=_interval(wilson(correct, judged), digits=5),
+        measured=int(which.sum()),
+        on_time=_on_time(found, from_ns=from_ns, deadline_ms=deadline_ms),
+        throughput_hz=_throughput_hz(found),
+        latency_ms=_latency(found.latency_ms[which]),
+        latency_stages_ms={name: _median_ms(found, which, start, end) for name, start, end in STAGES},
+        batch_mean=round(float(pc.mean(answered["batch"]).as_py()), 2) if answered.num_rows else None,
         tasks=pc.max(answered["tasks"]).as_py(),
         cpu_s=None,
         memory_bytes=None,
         uplink_bytes=int(pc.sum(sent_up).as_py() or 0),
-        late_readings=collected.planned(collected.tiers[tier].stamped),
+        late_readings=collected.planned(collected.tiers[found.tier].stamped),
+    )
+    counted.cost(cpu_s=None)
+    return counted
+
+
+def _latency(values_ms: Floats) -> Latency:
+    """Give the percentiles; a missing frame is infinitely late, not left out."""
+    return Latency(
+        p50=percentile(values_ms, 50),
+        p90=percentile(values_ms, 90),
+        p99=percentile(values_ms, 99),
+        p999=percentile(values_ms, 99.9),
     )
 
 
-def _paired(table: pa.Table) -> Paired:
-    """Set the two tiers' answers to the same frames beside one another."""
-    # The rows of both tiers come in the order of the frames.
-    gateway, cluster = (table.filter(pc.equal(table["tier"], tier.value)) for tier in (Tier.GATEWAY, Tier.CLUSTER))
-    answered = pc.and_(*(pc.equal(rows["fate"], Fate.ANSWERED.value) for rows in (gateway, cluster)))
-    gateway, cluster = gateway.filter(answered), cluster.filter(answered)
-    frames = gateway.num_rows
-    same = int(pc.sum(pc.equal(gateway["label"], cluster["label"])).as_py() or 0)
-    judged = pc.and_(*(pc.is_valid(rows["correct"]) for rows in (gateway, cluster)))
-    right = Counter(zip(*(rows.filter(judged)["correct"].to_pylist() for rows in (gateway, cluster)), strict=True))
-    later_ms = (_column(cluster, "latency_ns") - _column(gateway, "latency_ns")) / MILLISECOND_NS
+def _on_time(found: Rows, *, from_ns: int, deadline_ms: float) -> float | None:
+    """Give the share of the frames offered that were answered rightly in time; None if nothing is known to be right."""
+    offered = found.due_ns >= from_ns
+    if not offered.any() or (found.answered.any() and found.table["correct"].null_count == len(offered)):
+        return None
+    return round(float((found.correct & (found.latency_ms <= deadline_ms))[offered].mean()), 6)
+
+
+def _paired(gateway: TierFacts, cluster: TierFacts) -> Paired:
+    """Set the two tiers' answers to the same frames beside one another: their rows come in the order of the frames."""
+    one, other = gateway.rows, cluster.rows
+    both = one.answered & other.answered
+    frames = int(both.sum())
+    same = int((mask(pc.equal(one.table["label"], other.table["label"])) & both).sum())
+    judged = both & mask(pc.and_(*(pc.is_valid(found.table["correct"]) for found in (one, other))))
+    rights = int(judged.sum())
+    only_one, only_other = (
+        int((judged & right & ~wrong).sum())
+        for right, wrong in ((one.correct, other.correct), (other.correct, one.correct))
+    )
+    both_right = int((judged & one.correct & other.correct).sum())
+    compared = both & gateway.measured & cluster.measured
+    later_ms = other.latency_ms[compared] - one.latency_ms[compared]
     return Paired(
         frames=frames,
         agreement=same / frames if frames else None,
-        both_right=right[True, True],
-        only_gateway_right=right[True, False],
-        only_cluster_right=right[False, True],
-        both_wrong=right[False, False],
-        latency_difference_ms=Difference(p50=percentile(later_ms, 50), p90=percentile(later_ms, 90)),
+        both_right=both_right,
+        only_gateway_right=only_one,
+        only_cluster_right=only_other,
+        both_wrong=rights - both_right - only_one - only_other,
+        accuracy_difference=(only_other - only_one) / rights if rights else None,
+        accuracy_difference_interval=_interval(share_difference(only_one, only_other, of=rights), digits=6),
+        mcnemar_p=mcnemar_p(only_one, only_other) if rights else None,
+        latency_difference_ms=Difference(
+            p50=percentile(later_ms, 50),
+            p90=percentile(later_ms, 90),
+            p50_interval=_interval(percentile_interval(later_ms, 50), digits=3),
+        ),
+        measured=len(later_ms),
     )
 
 
-def _column(rows: pa.Table, name: str) -> NDArray[np.float64]:
-    return np.asarray(rows[name].drop_null().to_numpy(), dtype=np.float64)
+def _interval(found: Interval | None, *, digits: int) -> SummaryInterval | None:
+    return found and SummaryInterval(low=round(found.low, digits), high=round(found.high, digits))
 
 
-def _median_ms(answered: pa.Table, start: str, end: str) -> float | None:
-    steps_ns = pc.subtract(answered[end], answered[start]).drop_null().to_numpy()
+def _median_ms(found: Rows, which: Mask, start: str, end: str) -> float | None:
+    some = which & found.answered
+    steps_ns = (found.moments(end) - found.moments(start))[some]
     return round(float(np.median(steps_ns)) / MILLISECOND_NS, 3) if len(steps_ns) else None
 
 
@@ -183,64 +263,8 @@ def _one(answered: pa.Table, name: str) -> str | None:
     return ", ".join(sorted(pc.unique(answered[name]).to_pylist())) or None
 
 
-def _throughput_hz(answered: pa.Table) -> float | None:
-    if not answered.num_rows:
+def _throughput_hz(found: Rows) -> float | None:
+    if not found.answered.any():
         return None
-    first_ns, last_ns = pc.min(answered["due_ns"]).as_py(), pc.max(answered["seen_ns"]).as_py()
-    return round(answered.num_rows / ((last_ns - first_ns) / SECOND_NS), 2) if last_ns > first_ns else None
-
-
-def _reasons(collected: Collected, frames: FrameCounts) -> Iterator[Reason]:
-    """Give the rules broken before the tiers part."""
-    if not collected.plans:
-        yield Reason(
-            rule="plan", found=0, limit=1, next=f"no fleet wrote a plan for run {collected.run!r}; look at --run"
-        )
-    elif not collected.fleets_closed():
-        yield Reason(rule="account", found="no closing account", limit="one a fleet", next="see the fleet's log")
-    if frames.dropped_at_source:
-        follow = (
-            "the MQTT broker or this machine was too slow for the schedule, or the fleet was stopped; "
-            "lower --rate-hz or --cameras, or give it more time: --drop-after-s"
-        )
-        yield Reason(rule=Fate.DROPPED.value, found=frames.dropped_at_source, limit=0, next=follow)
-    if frames.rejected:
-        yield Reason(
-            rule="rejected by the bridge", found=frames.rejected, limit=0, next="edgewise tail frames-rejected"
-        )
-
-
-def _table_reasons(table: pa.Table, tiers: Sequence[Tier]) -> Iterator[Reason]:
-    """Give the rules broken that each row tells."""
-    if tiers and (unknown := table.filter(pc.equal(table["tier"], tiers[0].value))["truth"].null_count):
-        follow = (
-            f"the plan's split is not {dataset.NAME}'s by its SHA-256; let the fleet and the ledger use the same kit"
-        )
-        yield Reason(rule="other data set", found=unknown, limit=0, next=follow)
-    for tier in tiers:
-        rows = table.filter(pc.equal(table["tier"], tier.value))
-        if wrong := int(pc.sum(pc.invert(rows["right_image"])).as_py() or 0):
-            follow = "a result must name the image of its frame; the frames are in frames.parquet, column right_image"
-            yield Reason(rule=f"wrong image in {tier.value}", found=wrong, limit=0, next=follow)
-
-
-def _tier_reasons(frames: FrameCounts, tiers: dict[str, TierSummary]) -> Iterator[Reason]:
-    """Give the rules that tiers broke."""
-    for name, tier in tiers.items():
-        if tier.missing:
-            worst = max(tier.missing_by_last_place, key=tier.missing_by_last_place.__getitem__)
-            follow = f"most were last seen: {worst}; the frames are in frames.parquet, column fate"
-            yield Reason(rule=f"missing in {name}", found=tier.missing, limit=0, next=follow)
-        elif frames.scheduled and not tier.results:
-            follow = "no frame was sent, so none could be answered: see the reasons before"
-            yield Reason(rule=f"no results in {name}", found=0, limit="at least 1", next=follow)
-        if tier.rejected:
-            follow = "see why: edgewise tail frames-rejected"
-            yield Reason(rule=f"rejected by {name}", found=tier.rejected, limit=0, next=follow)
-
-
-def _never_bridged(frames: FrameCounts) -> Iterator[Reason]:
-    """Say that frames are not in Kafka: a tier that has them from MQTT answers them nevertheless."""
-    if frames.never_bridged:
-        follow = "the bridge or the MQTT broker lost them: see the bridge's log, and edgewise tail frames-rejected"
-        yield Reason(rule=Fate.UNBRIDGED.value, found=frames.never_bridged, limit=0, next=follow)
+    took_s = int(found.seen_ns[found.answered].max() - found.due_ns[found.answered].min()) / SECOND_NS
+    return round(int(found.answered.sum()) / took_s, 2) if took_s > 0 else None

@@ -9,19 +9,24 @@ import pytest
 from rich.console import Console
 
 from compare import report
-from compare.demo import with_accounts, with_costs
+from compare.run import with_accounts, with_costs
 from edgewise.account import Closing
 from edgewise.errors import ConfigError
 from edgewise.places import CHECKOUT
 from edgewise.summary import (
+    Camera,
     Difference,
     FrameCounts,
+    Interval,
     Latency,
     Lateness,
+    Limits,
     Paired,
+    PerThousand,
     Reason,
     Summary,
     TierSummary,
+    WarmUp,
     schema_text,
 )
 
@@ -37,6 +42,9 @@ GATEWAY: Final = TierSummary(
     rejected_by_rule={},
     correct=11_343,
     accuracy=11_343 / 12_400,
+    accuracy_interval=Interval(low=0.90971, high=0.91953),
+    measured=11_780,
+    on_time=0.897,
     throughput_hz=1234.56,
     latency_ms=Latency(p50=24.66, p90=48.01, p99=1103.2, p999=2000.04),
     latency_stages_ms={"source": 0.82, "transport": 0.56, "queue": 0.34, "inference": 7.74, "result": 11.83},
@@ -44,7 +52,10 @@ GATEWAY: Final = TierSummary(
     cpu_s=9.07,
     memory_bytes=618_270_720,
     uplink_bytes=63_680,
+    per_1000_correct=PerThousand(cpu_s=0.8, uplink_bytes=5614.036),
     late_readings=0,
+    worst_camera=Camera(name="camera-3", percentile="p99", latency_ms=1204.06, frames=2_945),
+    starved_cameras=0,
 )
 FULL: Final = Summary(
     run="20261121T154942Z-demo",
@@ -64,6 +75,9 @@ FULL: Final = Summary(
         rejected=0,
     ),
     lateness_ms=Lateness(p50=0.826, p99=19.464, max=1043.286),
+    limits=Limits(),
+    deadline_ms=500,
+    warm_up=WarmUp(stable=True, lasted_s=5.0, frames=620, window_s=1.7),
     tiers={"gateway": GATEWAY},
 )
 NOTHING: Final = TierSummary(
@@ -111,16 +125,25 @@ INVALID: Final = FULL.model_copy(
     update={
         "verdict": "INVALID",
         "reasons": [
-            Reason(rule="confirmed, never bridged", found=120, limit=0, next="see the bridge's log"),
-            Reason(rule="dropped at source", found=3, limit=0, next="this machine was too slow for the schedule"),
             Reason(
-                rule="missing in gateway",
+                rule="confirmed, never bridged",
                 found=120,
                 limit=0,
-                next="most were last seen: confirmed, never bridged; the frames are in frames.parquet, column fate",
+                next="see the bridge's log",
+                consequences=[
+                    Reason(
+                        rule="missing in gateway",
+                        found=120,
+                        limit=0,
+                        next="most were last seen: confirmed, never bridged; see frames.parquet, column fate",
+                    )
+                ],
             ),
+            Reason(rule="late generator", found=19.464, limit=5.0, unit="ms", next="lower --rate-hz or --cameras"),
             Reason(rule="rejected by gateway", found=1, limit=0, next="see why: edgewise tail frames-rejected"),
         ],
+        "remarks": [Reason(rule="copies in gateway", found=3, limit="counted once", next="each frame counts once")],
+        "warm_up": WarmUp(stable=False, lasted_s=12.5, frames=1_550, window_s=1.7),
         "frames": FULL.frames.model_copy(
             update={"scheduled": 12_403, "dropped_at_source": 3, "bridged": 12_280, "never_bridged": 120}
         ),
@@ -131,6 +154,10 @@ INVALID: Final = FULL.model_copy(
                     "missing": 120,
                     "rejected": 1,
                     "late_readings": 1_200,
+                    "measured": 10_850,
+                    "worst_camera": Camera(name="camera-3", percentile="p99", latency_ms=None, frames=2_710),
+                    "starved_cameras": 1,
+                    "starved_names": ["camera-3"],
                     "latency_ms": Latency(p50=24.66, p90=48.01, p99=None, p999=None),
                 }
             )
@@ -152,17 +179,21 @@ Results, in frames
 tier     results  missing  rejected  copies  reordered  accuracy %  results/s
 ─────────────────────────────────────────────────────────────────────────────
 gateway   12,400        0         0       3          1       91.48    1,234.6
+95 % interval of the accuracy: gateway 90.97 to 91.95.
 
 What gave them, and its cost
 tier     engine  model                  frames/batch  CPU s  memory MB  uplink MB
 ─────────────────────────────────────────────────────────────────────────────────
 gateway  keras   resnet20@3ed6da86e141           1.2    9.1        618       0.06
+For 1,000 right answers: gateway 0.80 CPU s, 0.01 MB uplink.
 
 Latency from due to seen, ms
-tier     frames   p50   p90      p99    p99.9
-─────────────────────────────────────────────
-gateway  12,400  24.7  48.0  1,103.2  2,000.0
+tier     frames   p50   p90      p99    p99.9  right in 500 ms %
+────────────────────────────────────────────────────────────────
+gateway  11,780  24.7  48.0  1,103.2  2,000.0              89.70
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
+Without the warm-up: 620 frames due in the first 5.0 s, then it was stable.
+Slowest camera: gateway camera-3 p99 1,204.1 ms (2,945 frames).
 
 Where that time goes: the median of each step, ms
 tier     source  transport  queue  inference  result
@@ -184,16 +215,18 @@ Results, in frames
 tier     results  missing  rejected  copies  reordered  accuracy %  results/s
 ─────────────────────────────────────────────────────────────────────────────
 gateway        0        0         0       0          0         n/a        n/a
+95 % interval of the accuracy: gateway n/a.
 
 What gave them, and its cost
 tier     engine  model  frames/batch  CPU s  memory MB  uplink MB
 ─────────────────────────────────────────────────────────────────
 gateway  n/a     n/a             n/a    n/a        n/a       0.00
+For 1,000 right answers: gateway n/a CPU s, n/a MB uplink.
 
 Latency from due to seen, ms
-tier     frames  p50  p90  p99  p99.9
-─────────────────────────────────────
-gateway       0  n/a  n/a  n/a    n/a
+tier     frames  p50  p90  p99  p99.9  right in time %
+──────────────────────────────────────────────────────
+gateway       0  n/a  n/a  n/a    n/a              n/a
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
 
 Where that time goes: the median of each step, ms
@@ -204,9 +237,9 @@ gateway     n/a        n/a    n/a        n/a     n/a
 INVALID_TEXT: Final = """\
  INVALID   run 20261121T154942Z-demo
   confirmed, never bridged: 120 (limit 0); see the bridge's log
-  dropped at source: 3 (limit 0); this machine was too slow for the schedule
-  missing in gateway: 120 (limit 0); most were last seen: confirmed, never bridged; the frames are in frames.parquet,
-  column fate
+    hence missing in gateway: 120 (limit 0); most were last seen: confirmed, never bridged; see frames.parquet, column
+    fate
+  late generator: 19.464 ms (limit 5.0 ms); lower --rate-hz or --cameras
   rejected by gateway: 1 (limit 0); see why: edgewise tail frames-rejected
 
 Frames, from the schedule to Kafka
@@ -220,23 +253,28 @@ Results, in frames
 tier     results  missing  rejected  copies  reordered  accuracy %  results/s
 ─────────────────────────────────────────────────────────────────────────────
 gateway   12,280      120         1       3          1       91.48    1,234.6
+95 % interval of the accuracy: gateway 90.97 to 91.95.
 
 What gave them, and its cost
 tier     engine  model                  frames/batch  CPU s  memory MB  uplink MB
 ─────────────────────────────────────────────────────────────────────────────────
 gateway  keras   resnet20@3ed6da86e141           1.2    9.1        618       0.06
+For 1,000 right answers: gateway 0.80 CPU s, 0.01 MB uplink.
 
 Latency from due to seen, ms
-tier     frames   p50   p90  p99  p99.9
-───────────────────────────────────────
-gateway  12,400  24.7  48.0  n/a    n/a
+tier     frames   p50   p90  p99  p99.9  right in 500 ms %
+──────────────────────────────────────────────────────────
+gateway  10,850  24.7  48.0  n/a    n/a              89.70
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
+Without the warm-up: 1,550 frames due in the first 12.5 s, and it never got stable.
+Slowest camera: gateway camera-3 p99 infinite (2,710 frames), 1 starved.
 gateway: 1,200 results were timed by Kafka's append stamp (whole ms), as the ledger had not caught up.
 
 Where that time goes: the median of each step, ms
 tier     source  transport  queue  inference  result
 ────────────────────────────────────────────────────
 gateway     0.8        0.6    0.3        7.7    11.8
+Remark: copies in gateway: 3 (limit counted once); each frame counts once
 """
 
 CLUSTER: Final = GATEWAY.model_copy(
@@ -246,6 +284,8 @@ CLUSTER: Final = GATEWAY.model_copy(
         "reordered": 0,
         "correct": 11_340,
         "accuracy": 11_340 / 12_400,
+        "accuracy_interval": Interval(low=0.90946, high=0.91929),
+        "on_time": 0.7,
         "throughput_hz": 1200.04,
         "latency_ms": Latency(p50=402.26, p90=611.9, p99=1303.4, p999=2210.0),
         "latency_stages_ms": {"source": 0.82, "transport": 180.4, "queue": 12.1, "inference": 150.0, "result": 60.3},
@@ -262,6 +302,8 @@ CLUSTER: Final = GATEWAY.model_copy(
         "cpu_s": 88.1,
         "memory_bytes": 2_918_270_720,
         "uplink_bytes": 38_400_000,
+        "per_1000_correct": PerThousand(cpu_s=7.769, uplink_bytes=3_386_243.4),
+        "worst_camera": Camera(name="camera-0", percentile="p99", latency_ms=1400.0, frames=2_945),
     }
 )
 TWO: Final = FULL.model_copy(
@@ -274,7 +316,11 @@ TWO: Final = FULL.model_copy(
             only_gateway_right=53,
             only_cluster_right=50,
             both_wrong=1_007,
-            latency_difference_ms=Difference(p50=377.41, p90=-12.0),
+            accuracy_difference=-3 / 12_400,
+            accuracy_difference_interval=Interval(low=-0.00185, high=0.00137),
+            mcnemar_p=0.8438,
+            latency_difference_ms=Difference(p50=377.41, p90=-12.0, p50_interval=Interval(low=370.0, high=384.94)),
+            measured=11_780,
         ),
     }
 )
@@ -292,26 +338,31 @@ The same frames on both tiers
 answered by both  same label %  both right  only gateway right  only cluster right  both wrong
 ──────────────────────────────────────────────────────────────────────────────────────────────
           12,400         99.03      11,290                  53                  50       1,007
+Accuracy, cluster minus gateway: -0.02 points (95 % interval -0.18 to 0.14); McNemar's p 0.844.
 
 Results, in frames
 tier     results  missing  rejected  copies  reordered  accuracy %  results/s
 ─────────────────────────────────────────────────────────────────────────────
 gateway   12,400        0         0       3          1       91.48    1,234.6
 cluster   12,400        0         0      64          0       91.45    1,200.0
+95 % interval of the accuracy: gateway 90.97 to 91.95, cluster 90.95 to 91.93.
 
 What gave them, and its cost
 tier     engine  model                  frames/batch  CPU s  memory MB  uplink MB
 ─────────────────────────────────────────────────────────────────────────────────
 gateway  keras   resnet20@3ed6da86e141           1.2    9.1        618       0.06
 cluster  bigdl   resnet20@3ed6da86e141           7.8   88.1      2,918      38.40
+For 1,000 right answers: gateway 0.80 CPU s, 0.01 MB uplink; cluster 7.77 CPU s, 3.39 MB uplink.
 
 Latency from due to seen, ms
-tier     frames    p50    p90      p99    p99.9
-───────────────────────────────────────────────
-gateway  12,400   24.7   48.0  1,103.2  2,000.0
-cluster  12,400  402.3  611.9  1,303.4  2,210.0
+tier     frames    p50    p90      p99    p99.9  right in 500 ms %
+──────────────────────────────────────────────────────────────────
+gateway  11,780   24.7   48.0  1,103.2  2,000.0              89.70
+cluster  11,780  402.3  611.9  1,303.4  2,210.0              70.00
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
-Of the same frame, cluster minus gateway (12,400 frames): p50 377.4 ms, p90 -12.0 ms.
+Without the warm-up: 620 frames due in the first 5.0 s, then it was stable.
+Slowest camera: gateway camera-3 p99 1,204.1 ms (2,945 frames), cluster camera-0 p99 1,400.0 ms (2,945 frames).
+Of the same frame, cluster minus gateway (11,780 frames): p50 377.4 ms (95 %: 370.0 to 384.9), p90 -12.0 ms.
 co-located: the tiers shared these cores, so no winner is named.
 
 Where that time goes: the median of each step, ms
@@ -446,7 +497,7 @@ def test_numbers_say_of_how_many_frames_they_are() -> None:
     lines = printed(INVALID).splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("Latency"))
     assert lines[place + 1].split()[1] == "frames"
-    assert lines[place + 3].split()[1] == "12,400", "missing frames are part of the percentiles"
+    assert lines[place + 3].split()[1] == "10,850", "missing frames are part of the percentiles, the warm-up's are not"
 
 
 # --- JSON ---------------------------------------------------------------------------------------
@@ -458,11 +509,13 @@ KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "integer": int,
     "number": (int, float),
     "string": str,
+    "boolean": bool,
     "null": type(None),
 }
 KNOWN: Final = {
     *("type", "title", "description", "default", "properties", "required", "additionalProperties"),
     *("anyOf", "const", "enum", "items", "$defs", "$ref"),
+    *("minimum", "maximum", "exclusiveMinimum"),
 }
 
 
@@ -475,10 +528,16 @@ def conforms(value: object, schema: Mapping[str, Any], *, whole: Mapping[str, An
         ("type" not in schema or isinstance(value, KINDS[schema["type"]]))
         and ("const" not in schema or value == schema["const"])
         and ("enum" not in schema or value in schema["enum"])
+        and (not isinstance(value, int | float) or within(value, schema))
         and ("anyOf" not in schema or any(conforms(value, one, whole=whole) for one in schema["anyOf"]))
         and (not isinstance(value, list) or all(conforms(one, schema["items"], whole=whole) for one in value))
         and (not isinstance(value, dict) or members_conform(value, schema, whole=whole))
     )
+
+
+def within(value: float, schema: Mapping[str, Any]) -> bool:
+    low, high, above = (schema.get(name) for name in ("minimum", "maximum", "exclusiveMinimum"))
+    return (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
 
 
 def members_conform(value: Mapping[str, object], schema: Mapping[str, Any], *, whole: Mapping[str, Any]) -> bool:
@@ -510,7 +569,7 @@ def test_json_is_what_the_schema_says_and_comes_back_whole(
 def test_the_schema_refuses_what_is_no_summary(capsys: pytest.CaptureFixture[str]) -> None:
     schema, found = Summary.model_json_schema(), of_json(FULL, capsys)
     wrongs: list[dict[str, object]] = [{"schema": 2}, {"verdict": "MAYBE"}, {"run": 7}, {"extra": 1}, {"frames": {}}]
-    wrongs += [{"reasons": [1]}, {"tiers": {"gateway": {}}}]
+    wrongs += [{"reasons": [1]}, {"tiers": {"gateway": {}}}, {"limits": {"late_ms": -1}}]
     for wrong in wrongs:
         assert not conforms({**found, **wrong}, schema, whole=schema), wrong
     assert not conforms({name: found[name] for name in found if name != "run"}, schema, whole=schema)

@@ -1,0 +1,87 @@
+"""What the rules look at: the run's account, and each tier's rows and counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from consumers.ledger.clocks import Impossible
+from consumers.ledger.collect import Collected
+from consumers.ledger.columns import Mask, Rows
+from edgewise.summary import FrameCounts, Limits, TierSummary, WarmUp
+from models.card import Card
+
+
+@dataclass(frozen=True, slots=True)
+class TierFacts:
+    """One tier."""
+
+    rows: Rows
+    measured: Mask
+    """Frames that latencies are of."""
+    summary: TierSummary
+    impossible: Impossible | None
+    """None if every moment follows the one before it."""
+    of_starved: Mask
+    """Frames of the cameras that are starved."""
+    latency_grew: bool
+    """Whether answers came later and later."""
+    said: int | None
+    """Frames that the tier's processes say they answered, as far as they have closed their accounts."""
+
+    @property
+    def name(self) -> str:
+        """Name the tier."""
+        return self.rows.tier.value
+
+    @property
+    def only_starved_miss(self) -> bool:
+        """Say whether all that is missing is missing to starved cameras."""
+        return self.only_of_starved(self.rows.owed & ~self.rows.answered)
+
+    def only_of_starved(self, some: Mask) -> bool:
+        """Say whether there are such frames, and all are of starved cameras."""
+        return bool(some.any()) and not bool((some & ~self.of_starved).any())
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The whole run."""
+
+    collected: Collected
+    frames: FrameCounts
+    tiers: Sequence[TierFacts]
+    warm_up: WarmUp | None
+    limits: Limits
+    different: str | None
+    """Models that differ, if they do."""
+
+
+def different_models(tiers: Sequence[Rows], *, card: Card | None) -> str | None:
+    """Say which models differ; None if the tiers ran the same, as far as is known.
+
+    With a model's card, each engine must have passed the gate for it. Without, their identities are compared.
+    """
+    ran = [(found.tier.value, *pair) for found in tiers for pair in ran_with(found)]
+    if card is not None:
+        wrong = [one for one in ran if not card.same_as(one[1], one[2])]
+        return "; ".join(f"{tier} ran {model} with {engine}, not passed" for tier, engine, model in wrong) or None
+    models = sorted({model for _, _, model in ran})
+    return " and ".join(models) if len(models) > 1 else None
+
+
+def ran_with(found: Rows) -> list[tuple[str, str]]:
+    """Give each engine and model that a tier's results name."""
+    engines, engine_names = found.codes("engine")
+    models, model_names = found.codes("model")
+    pairs = np.unique(engines[found.answered].astype(np.int64) * len(model_names) + models[found.answered])
+    places = (divmod(int(pair), len(model_names)) for pair in pairs)
+    return [(engine_names[engine], model_names[model]) for engine, model in places]
+
+
+def said_by(collected: Collected, tier: str) -> int | None:
+    """Add up the frames that a tier's processes account for; None if none has, or one does not say."""
+    counts = [one.summary.get("frames") for (part, _), one in collected.closings.items() if part == tier]
+    if not counts or not all(isinstance(count, int) for count in counts):
+        return None
+    return sum(count for count in counts if isinstance(count, int))

@@ -1,0 +1,88 @@
+"""Where a run's warm-up ends: when three windows in a row agree, chosen by the moments that frames were due.
+
+A cold cluster compiles what it runs most while it runs, so its first frames tell of that
+and not of it. They are accounted for like all others; only latencies leave them out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from consumers.ledger.columns import Rows
+from edgewise.clock import SECOND_NS
+from edgewise.statistics import SAMPLES_NEEDED, Floats
+from edgewise.summary import Limits, WarmUp
+
+WINDOWS: Final = 24
+"""That a schedule is divided into, if they are then neither shorter nor longer than these:"""
+WINDOW_LEAST_S: Final = 1.0
+WINDOW_MOST_S: Final = 10.0
+IN_A_ROW: Final = 3
+SHORTEST: Final = 6
+"""Windows; a shorter schedule has no warm-up: it would be most of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """One tier, window by window."""
+
+    throughput: Floats
+    """Results seen, for each frame due: what cameras send by chance, or in bursts, is no instability."""
+    p50_ms: Floats
+    """Latency of the frames due; infinite with too few of them, or too few answered."""
+
+
+def find(tiers: Sequence[Rows], limits: Limits) -> WarmUp | None:
+    """Say how long the warm-up lasted: until the last tier was stable. None if the schedule is too short for one."""
+    span_s = max((found.span_s for found in tiers), default=0.0)
+    window_s = min(max(span_s / WINDOWS, WINDOW_LEAST_S), WINDOW_MOST_S)
+    count = int(span_s / window_s)
+    if count < SHORTEST:
+        return None
+    start_ns = min(found.start_ns for found in tiers)
+    latest = limits.warm_up_most_share * span_s
+    begins_s = [
+        None if place is None or place * window_s > latest else place * window_s
+        for place in (
+            agreement(windows(found, start_ns=start_ns, window_s=window_s, count=count), within=limits.stable_within)
+            for found in tiers
+        )
+    ]
+    known_s = [begin_s for begin_s in begins_s if begin_s is not None]
+    stable = len(known_s) == len(begins_s)
+    lasted_s = max(limits.warm_up_least_s, *known_s, *([] if stable else [latest / 2]))
+    within = tiers[0].due_ns < start_ns + round(lasted_s * SECOND_NS)
+    return WarmUp(stable=stable, lasted_s=round(lasted_s, 3), frames=int(within.sum()), window_s=round(window_s, 3))
+
+
+def windows(found: Rows, *, start_ns: int, window_s: float, count: int) -> Windows:
+    """Divide a schedule into windows; what comes after the last is in none."""
+    window_ns = round(window_s * SECOND_NS)
+    due = (found.due_ns - start_ns) // window_ns
+    seen = ((found.seen_ns - start_ns) // window_ns)[found.answered]
+    results = np.bincount(seen[(seen >= 0) & (seen < count)], minlength=count)
+    inside = found.owed & (due < count)
+    order = np.lexsort((found.latency_ms[inside], due[inside]))
+    sorted_ms, frames = found.latency_ms[inside][order], np.bincount(due[inside], minlength=count)
+    ends = np.cumsum(frames)
+    middles = np.minimum(ends - frames + (frames - 1) // 2, max(len(sorted_ms) - 1, 0))
+    p50_ms = np.full(count, np.inf)
+    enough = frames >= SAMPLES_NEEDED[50]
+    p50_ms[enough] = sorted_ms[middles[enough]]
+    return Windows(results / np.maximum(frames, 1), p50_ms)
+
+
+def agreement(found: Windows, *, within: float) -> int | None:
+    """Give the first window that agrees with the two that follow it; None if none does."""
+    for place in range(len(found.p50_ms) - IN_A_ROW + 1):
+        three = slice(place, place + IN_A_ROW)
+        if all(_alike(values[three], within=within) for values in (found.throughput, found.p50_ms)):
+            return place
+    return None
+
+
+def _alike(values: Floats, *, within: float) -> bool:
+    """Say whether values lie within a share of the middle one."""
+    return bool(np.isfinite(values).all() and np.ptp(values) <= within * np.median(values) and values.min() > 0)
