@@ -34,10 +34,13 @@ bench: .venv/ready-dev ## Speed as ratios, side by side in one run; wants an idl
 	$(RUN)/python -m tests.benchmarks $(ARGS)
 acceptance: .venv/ready-dev ## The figures of the systems re-created here; minutes
 	EDGEWISE_FAULT_FRAMES=20000 $(RUN)/python -m pytest tests/acceptance tests/faults $(ARGS)
+references: .venv/ready-dev ## Published models give their published figures (REFERENCE=/path/to/folder)
+	@test -n "$(REFERENCE)" || { echo 'edgewise: name the folder that holds them: make references REFERENCE=/path/to/folder' >&2; exit 2; }
+	EDGEWISE_REFERENCE="$(REFERENCE)" $(RUN)/python -m pytest tests/acceptance/test_references.py $(ARGS)
 compose-check: ## The parts in containers, for real: build, run, report, remove (ARGS=podman)
 	compose/try.sh $(ARGS)
-train: .venv/ready ## Train the shipped model again: about an hour on two cores
-	$(RUN)/python -m models.train resnet20 $(ARGS)
+train: .venv/ready ## Train a shipped model again: resnet20 in two hours on two cores, NETWORK=cifar_cnn in minutes
+	$(RUN)/edgewise models train $(or $(NETWORK),resnet20) $(ARGS)
 lint: .venv/ready-dev ## Format, lint, types, imports; changes nothing
 	$(RUN)/ruff format --check . && $(RUN)/ruff check . && $(RUN)/mypy && $(RUN)/lint-imports
 fix: .venv/ready-dev ## Format and repair what can be repaired
@@ -64,4 +67,4 @@ help:
 	$(RUN)/pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: setup demo doctor up fleet bridge gateway cluster ledger test unit bench acceptance compose-check train lint fix check clean help
+.PHONY: setup demo doctor up fleet bridge gateway cluster ledger test unit bench acceptance references compose-check train lint fix check clean help

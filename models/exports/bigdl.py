@@ -19,10 +19,12 @@ import numpy as np
 from edgewise.errors import ConfigError
 from edgewise.places import cache, once
 from models import card, graph
-from models.graph import PIXELS, Graph, Node, Op, Weights
+from models.graph import PIXELS, Graph, Node, Op, Padding, Weights
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Goes up when the file's content changes for the same model."""
+SAME: Final = -1
+"""BigDL's number for padding as Keras and TensorFlow do it."""
 
 
 def file(model: Path) -> Path:
@@ -43,7 +45,7 @@ class Input:
     width: int
     classes: int
     scale: Sequence[float]
-    """Of each channel: the first operation takes pixels * scale + offset."""
+    """The first operation takes pixels * scale + offset: of each channel, or of each channel of each pixel."""
     offset: Sequence[float]
 
 
@@ -89,18 +91,19 @@ def encode(network: Graph) -> bytes:
                 "inputs": [sources[name] for name in node.inputs],
                 "kernel": node.kernel,
                 "strides": node.strides,
-                "padding": node.padding,
+                "pads": _pads(node),
                 "weights": places,
             }
         )
     height, width, channels = network.shape
+    scale, offset = np.broadcast_arrays(network.scale, network.offset)
     header = {
         "height": height,
         "width": width,
         "channels": channels,
         "classes": network.classes,
-        "scale": [float(value) for value in network.scale],
-        "offset": [float(value) for value in network.offset],
+        "scale": scale.ravel().tolist(),
+        "offset": offset.ravel().tolist(),
         "output": network.output,
         "nodes": nodes,
     }
@@ -114,6 +117,18 @@ def _without_flatten(network: Graph) -> dict[str, str]:
     for node in network.nodes:
         sources[node.name] = sources[node.inputs[0]] if node.op is Op.FLATTEN else node.name
     return sources
+
+
+def _pads(node: Node) -> tuple[int, int]:
+    """Give the rows above and below and the columns on both sides, as BigDL takes them: -1 is ``same``."""
+    if node.padding is Padding.SAME:
+        return (SAME, SAME)
+    top, left, bottom, right = node.margins
+    if (top, left) != (bottom, right):
+        _refuse(
+            node, f"has {top} rows of zeros above and {bottom} below, {left} columns left and {right} right: not alike"
+        )
+    return (top, left)
 
 
 def _weights(network: Graph, node: Node) -> dict[str, Weights]:

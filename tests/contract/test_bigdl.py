@@ -20,7 +20,7 @@ from edgewise.topics import FRAMES, REJECTED, RESULTS
 from models import card, graph
 from models import engine as engines
 from models.exports import bigdl
-from models.graph import PIXELS, Graph, Node, Op
+from models.graph import PIXELS, Graph, Node, Op, Padding
 from tests.fakes import FRAME
 
 if TYPE_CHECKING:
@@ -263,22 +263,49 @@ def small(*, padding: str = "same", pooled: str = "valid") -> Any:  # noqa: ANN4
     return keras.Model(pixels, layers.Dense(4, activation="softmax", name="s")(x))
 
 
+def padded() -> Any:  # noqa: ANN401 - keras is untyped
+    """Build a network with zeros on all sides, a shortcut of every second pixel, and a scaling of each pixel."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(7)
+    x = pixels = keras.Input((8, 12, 3), dtype="uint8")
+    offset = np.random.default_rng(8).normal(size=(8, 12, 3))
+    x = layers.Rescaling([0.01, 0.02, 0.03], offset)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", bias_initializer="uniform")(x)
+    y = layers.Conv2D(8, 3, 2, bias_initializer="uniform", name="c")(layers.ZeroPadding2D(1)(x))
+    pick = layers.Conv2D(8, 1, 2, use_bias=False)
+    x = layers.ReLU()(layers.Add()([y, pick(x)]))
+    pick.set_weights([np.eye(4, 8, dtype=np.float32)[None, None]])
+    x = layers.Conv2D(8, (3, 5), bias_initializer="uniform")(layers.ZeroPadding2D((1, 2))(x))
+    x = layers.Flatten()(layers.AveragePooling2D((4, 6))(x))
+    return keras.Model(pixels, layers.Dense(4, activation="softmax")(x))
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("pooled", ["same", "valid"])
 def test_a_network_of_other_layers_gives_keras_scores(
     spark: "SparkSession", tmp_path: Path, padding: str, pooled: str
 ) -> None:
-    model = small(padding=padding, pooled=pooled)
-    place = tmp_path / "small.bigdl"
+    bigdl_and_keras_agree(spark, small(padding=padding, pooled=pooled), tmp_path / "small.bigdl")
+
+
+def test_zeros_on_all_sides_and_a_scaling_of_each_pixel_give_keras_scores(
+    spark: "SparkSession", tmp_path: Path
+) -> None:
+    bigdl_and_keras_agree(spark, padded(), tmp_path / "padded.bigdl")
+
+
+def bigdl_and_keras_agree(spark: "SparkSession", model: Any, place: Path) -> None:  # noqa: ANN401 - keras is untyped
     bigdl.write(graph.of(model), place)
     takes = bigdl.input_of(place)
-    images = np.random.default_rng(6).integers(0, 256, (11, 9, 7, 3), dtype=np.uint8)
+    images = np.random.default_rng(6).integers(0, 256, (11, *model.input_shape[1:]), dtype=np.uint8)
     expected = np.asarray(model(images, training=False))
     java: Any = spark._jvm  # noqa: SLF001 - Spark's Java
     gateway: Any = spark.sparkContext._gateway  # noqa: SLF001
-    scale, offset = (gateway.new_array(java.float, 3) for _ in range(2))
-    for channel in range(3):
-        scale[channel], offset[channel] = takes.scale[channel], takes.offset[channel]
+    scale, offset = (gateway.new_array(java.float, len(takes.scale)) for _ in range(2))
+    for place_in, values in enumerate(zip(takes.scale, takes.offset, strict=True)):
+        scale[place_in], offset[place_in] = values
     engine = java.edgewise.cluster.BigDl.take(str(place), "small", scale, offset, 8, 1)
     wires = gateway.new_array(java.byte, 11, 0)
     for number, image in enumerate(images):
@@ -325,6 +352,10 @@ LEAF: Final = conv("leaf", "root")
         (
             [conv("wide", PIXELS, strides=(2, 1))],
             "'wide' has strides of 2 and 1, of which BigDL takes one for the other",
+        ),
+        (
+            [conv("odd", PIXELS, padding=Padding.EXPLICIT, margins=(1, 0, 2, 0))],
+            "'odd' has 1 rows of zeros above and 2 below, 0 columns left and 0 right: not alike",
         ),
         ([ROOT, node("a", Op.RELU, "root"), conv("b", "root")], "'a' is not alone in what it takes"),
         ([ROOT, LEAF, node("a", Op.ADD, "root", "leaf")], "'a' adds something else than a convolution's own result"),

@@ -135,6 +135,16 @@ BUILDS: dict[str, Build] = {
     "conv same by (3, 1)": layers.Conv2D(4, 5, (3, 1), padding="same"),
     "conv valid by 2": layers.Conv2D(4, 3, 2),
     "conv with relu": layers.Conv2D(4, 3, activation="relu"),
+    "zeros around, conv": lambda x: layers.Conv2D(4, 3)(layers.ZeroPadding2D(1)(x)),
+    "zeros around, conv by 2, norm": lambda x: layers.BatchNormalization()(
+        layers.Conv2D(4, 3, 2)(layers.ZeroPadding2D(1)(layers.Conv2D(3, 1)(x)))
+    ),
+    "more zeros above and left": lambda x: layers.Conv2D(4, 3, 2)(layers.ZeroPadding2D(((2, 0), (3, 1)))(x)),
+    "zeros around, two convs": lambda x: (
+        layers.Add()([layers.Conv2D(4, 3)(x), layers.Conv2D(4, 3)(x)])
+        if (x := layers.ZeroPadding2D((1, 2))(x)) is not None
+        else x
+    ),
     "conv, norm": lambda x: layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False)(x)),
     "conv, noise, bare norm": lambda x: layers.BatchNormalization(center=False, scale=False, epsilon=0.1)(
         layers.GaussianNoise(0.1)(layers.Conv2D(4, 3)(x))
@@ -145,10 +155,22 @@ BUILDS: dict[str, Build] = {
     ),
     "one scale, an offset each": lambda x: layers.Conv2D(4, 3)(layers.Rescaling(2.0, [-1, 0.5])(x)),
     "two scalings": lambda x: layers.Conv2D(4, 3, padding="same")(layers.Rescaling([2, 3], [-1, 0.5])(x)),
+    "scaling of each pixel": lambda x: layers.Conv2D(4, 3)(
+        layers.Rescaling([2.0, 3.0], -np.linspace(0, 1, 176).reshape(11, 8, 2))(x)
+    ),
+    "normalization of each pixel": lambda x: layers.Conv2D(4, 3, padding="same")(
+        layers.Normalization(axis=(1, 2, 3), mean=np.linspace(0, 1, 176).reshape(SHAPE), variance=np.full(SHAPE, 0.3))(
+            x
+        )
+    ),
     "max pool": layers.MaxPooling2D(2),
     "max pool same": layers.MaxPooling2D(3, 2, padding="same"),
     "max pool valid by (1, 3)": layers.MaxPooling2D((2, 3), (1, 3)),
     "global average": layers.GlobalAveragePooling2D(),
+    "average of all, flatten": lambda x: layers.Flatten()(layers.AveragePooling2D((11, 8))(x)),
+    "average of all, dropout, flatten": lambda x: layers.Flatten()(
+        layers.Dropout(0.1)(layers.AveragePooling2D((11, 8))(x))
+    ),
     "flatten twice": lambda x: layers.Flatten()(layers.Flatten()(x)),
     "dense with relu": lambda x: layers.Dense(5, activation="relu")(layers.Flatten()(x)),
     "dense, norm": lambda x: layers.BatchNormalization()(layers.Dense(5)(layers.Flatten()(x))),
@@ -224,6 +246,30 @@ def test_the_odd_row_of_same_padding_is_below() -> None:
     assert read.pads(node) == (1, 0, 2, 1)
 
 
+def test_zeros_around_the_image_become_the_convolutions_own() -> None:
+    read = graph.of(made(lambda x: layers.Conv2D(4, 3, 2)(layers.ZeroPadding2D(((1, 2), (3, 4)))(x))))
+    node = read.nodes[0]
+    assert (node.op, node.inputs, node.padding, read.pads(node)) == (Op.CONV, (PIXELS,), Padding.EXPLICIT, (1, 3, 2, 4))
+
+
+def test_zeros_in_a_sequential_model_are_kept() -> None:
+    shape = (8, 8, 3)
+    tail = [layers.GlobalAveragePooling2D(), layers.Dense(CLASSES, activation="softmax")]
+    model = keras.Sequential([keras.Input(shape), layers.ZeroPadding2D(1), layers.Conv2D(4, 3, 2), *tail])
+    read = graph.of(model)
+    assert read.pads(read.nodes[0]) == (1, 1, 1, 1)
+    batch = images(shape, count=5)
+    np.testing.assert_allclose(by_onnx(read, batch), by_keras(model, batch), atol=1e-5)
+
+
+def test_a_scaling_that_all_pixels_share_is_one_of_each_channel() -> None:
+    same = np.broadcast_to([0.25, 0.5], (11, 8, 2))
+    read = graph.of(made(lambda x: layers.Conv2D(2, 1)(layers.Rescaling([1.0, 2.0], same)(x))))
+    assert (read.scale.shape, read.offset.tolist()) == ((2,), [0.25, 0.5])
+    read = graph.of(made(lambda x: layers.Conv2D(2, 1)(layers.Rescaling(1.0, np.arange(176).reshape(11, 8, 2))(x))))
+    assert (read.scale.shape, read.offset.shape) == ((2,), (11, 8, 2))
+
+
 def test_a_fused_activation_is_an_operation_of_its_own() -> None:
     read = graph.of(made(layers.Conv2D(4, 3, activation="relu", name="c")))
     assert [(node.name, node.inputs) for node in read.nodes[:2]] == [("c", (PIXELS,)), ("c/relu", ("c",))]
@@ -248,9 +294,33 @@ def two_scales(x: Tensor) -> Tensor:
 
 TAIL = "; it cannot be exported; --engine keras runs every model"
 REFUSED: dict[str, tuple[Build, str]] = {
-    "average pool": (
+    "another kind": (
+        layers.DepthwiseConv2D(3, name="odd"),
+        "layer 'odd' (DepthwiseConv2D) is of no kind that is known: Activation, Add, AveragePooling2D, BatchNorm",
+    ),
+    "average of parts": (
         layers.AveragePooling2D(2, name="odd"),
-        "layer 'odd' (AveragePooling2D) is of no kind that is known: Activation, Add, BatchNormalization, Conv2D, ",
+        "layer 'odd' (AveragePooling2D) has pool_size (2, 2), where only (11, 8) is known",
+    ),
+    "conv on an average": (
+        lambda x: layers.Conv2D(4, 1, name="odd")(layers.AveragePooling2D((11, 8))(x)),
+        "layer 'odd' (Conv2D) takes an average pool's image of one pixel; put a Flatten between them",
+    ),
+    "relu on an average": (
+        lambda x: layers.ReLU(name="odd")(layers.AveragePooling2D((11, 8))(x)),
+        "layer 'odd' (ReLU) takes an average pool's image of one pixel; put a Flatten between them",
+    ),
+    "zeros around a pool": (
+        lambda x: layers.MaxPooling2D(2, name="odd")(layers.ZeroPadding2D(1)(x)),
+        "layer 'odd' (MaxPooling2D) takes what a ZeroPadding2D gives; only a convolution can",
+    ),
+    "zeros around zeros": (
+        lambda x: layers.ZeroPadding2D(1, name="odd")(layers.ZeroPadding2D(1)(x)),
+        "layer 'odd' (ZeroPadding2D) takes what a ZeroPadding2D gives",
+    ),
+    "zeros twice": (
+        lambda x: layers.Conv2D(4, 3, padding="same", name="odd")(layers.ZeroPadding2D(1)(x)),
+        "layer 'odd' (Conv2D) pads what a ZeroPadding2D has padded",
     ),
     "an operation": (lambda x: x * 2.0, "layer 'multiply"),
     "groups": (
@@ -280,11 +350,11 @@ REFUSED: dict[str, tuple[Build, str]] = {
     ),
     "scaling inside": (
         lambda x: layers.Rescaling(2.0, name="odd")(layers.Conv2D(4, 3)(x)),
-        "layer 'odd' (Rescaling) does not scale the image channel by channel",
+        "layer 'odd' (Rescaling) does not scale the image",
     ),
-    "scaling of each pixel": (
-        layers.Rescaling(np.ones((11, 8, 2)), name="odd"),
-        "layer 'odd' (Rescaling) does not scale the image channel by channel",
+    "scaling of each image": (
+        layers.Rescaling(np.ones((1, 11, 8, 2)), name="odd"),
+        "layer 'odd' (Rescaling) scales by (1, 11, 8, 2) and (), which is not pixel by pixel",
     ),
     "scales": (two_scales, "the model "),
     "broadcast": (

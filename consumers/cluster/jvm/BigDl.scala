@@ -158,8 +158,11 @@ final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float
     private val input = Tensor[Float](values, Array(size, network.channels, network.height, network.width))
     private val graph = BigDlCopy.compile(network, size)
 
-    /** Each byte's value in each channel. */
-    private val scaled = Array.tabulate(network.channels, 256)((channel, byte) => byte * scale(channel) + offset(channel))
+    /** Each byte's value in each channel, where all pixels are scaled alike. */
+    private val scaled =
+      if (scale.length == network.channels)
+        Array.tabulate(network.channels, 256)((channel, byte) => byte * scale(channel) + offset(channel))
+      else null
 
     def classify(images: Array[Array[Byte]], from: Int, answers: Answers): Unit = {
       for (place <- 0 until size) fill(images(from + place), place * perImage)
@@ -176,13 +179,29 @@ final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float
       val (channels, area) = (network.channels, network.height * network.width)
       var channel = 0
       while (channel < channels) {
-        val (table, to) = (scaled(channel), start + channel * area)
-        var at = 0
-        while (at < area) {
-          values(to + at) = table(image(at * channels + channel) & 0xff)
-          at += 1
-        }
+        val to = start + channel * area
+        if (scaled != null) fillAlike(image, channel, to) else fillPixelByPixel(image, channel, to)
         channel += 1
+      }
+    }
+
+    private def fillAlike(image: Array[Byte], channel: Int, to: Int): Unit = {
+      val (channels, area, table) = (network.channels, network.height * network.width, scaled(channel))
+      var at = 0
+      while (at < area) {
+        values(to + at) = table(image(at * channels + channel) & 0xff)
+        at += 1
+      }
+    }
+
+    /** By a scale and an offset of its own for each channel of each pixel. */
+    private def fillPixelByPixel(image: Array[Byte], channel: Int, to: Int): Unit = {
+      val (channels, area) = (network.channels, network.height * network.width)
+      var at = 0
+      while (at < area) {
+        val from = at * channels + channel
+        values(to + at) = (image(from) & 0xff) * scale(from) + offset(from)
+        at += 1
       }
     }
   }
@@ -207,7 +226,7 @@ object BigDlCopy {
 
   private def layer(network: Network, node: JsonNode) = {
     def number(name: String, place: Int): Int = node.get(name).get(place).asInt
-    def pad: Int = if (node.get("padding").asText == "same") -1 else 0
+    val (padH, padW) = (number("pads", 0), number("pads", 1)) // -1 is what Keras calls same
     node.get("op").asText match {
       case "conv" =>
         val kernel = network.tensor(node, "kernel")
@@ -218,15 +237,15 @@ object BigDlCopy {
           number("kernel", 0),
           number("strides", 1),
           number("strides", 0),
-          pad,
-          pad,
+          padW,
+          padH,
           initWeight = kernel,
           initBias = network.tensor(node, "bias")
         )
       case "relu" => ReLU()
       case "add"  => CAddTable()
       case "max_pool" =>
-        MaxPooling(number("kernel", 1), number("kernel", 0), number("strides", 1), number("strides", 0), pad, pad).floor()
+        MaxPooling(number("kernel", 1), number("kernel", 0), number("strides", 1), number("strides", 0), padW, padH).floor()
       case "global_average_pool" => AvgPooling(1, 1, globalPooling = true)
       case "dense" =>
         val kernel = network.tensor(node, "kernel")

@@ -19,7 +19,7 @@ import scala.collection.mutable
   * @param engine "bigdl", or "none": everything but the model, which answers class 0
   * @param modelFile the name under which SparkContext.addFile sent the model
   * @param model its identity, name@12 hex digits
-  * @param scale for each channel: the model takes pixel * scale + offset
+  * @param scale for each channel, or for each channel of each pixel: the model takes pixel * scale + offset
   * @param tasks batches that the whole cluster can classify at once, as results tell it
   * @param batchMax images in one call of the engine
   * @param threads for one call of the engine
