@@ -10,6 +10,8 @@ from typing import Any, Final
 import keras
 from keras import layers
 
+from edgewise.dataset import CLASSES, SHAPE
+
 Build = Callable[..., keras.Model]
 BatchNorm = Callable[..., Any]
 
@@ -19,7 +21,10 @@ CIFAR10_DEVIATION: Final = (0.24703223, 0.24348513, 0.26158784)
 
 
 def resnet20(
-    *, shape: tuple[int, int, int] = (32, 32, 3), classes: int = 10, batch_norm: BatchNorm = layers.BatchNormalization
+    *,
+    shape: tuple[int, int, int] = SHAPE,
+    classes: int = len(CLASSES),
+    batch_norm: BatchNorm = layers.BatchNormalization,
 ) -> keras.Model:
     """ResNet-20 for small images (He et al. 2015, section 4.2), 1x1 projections where the size changes.
 
@@ -33,6 +38,52 @@ def resnet20(
             stride = 2 if stage > 1 and block == 1 else 1
             x = _residual(x, filters, stride=stride, name=f"stage{stage}_block{block}", batch_norm=batch_norm)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(pixels, layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x))
+
+
+def cifar_cnn(
+    *,
+    shape: tuple[int, int, int] = SHAPE,
+    classes: int = len(CLASSES),
+    batch_norm: BatchNorm = layers.BatchNormalization,  # noqa: ARG001 - it has none
+) -> keras.Model:
+    """Build the CNN of Keras' own CIFAR-10 example (cifar10_cnn.py): 1,250,858 parameters."""
+    x = pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    x = scaled(x)
+    for stage, filters in enumerate((32, 64), start=1):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"stage{stage}_a")(x)
+        x = layers.Conv2D(filters, 3, activation="relu", name=f"stage{stage}_b")(x)
+        x = layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
+        x = layers.Dropout(0.25, name=f"stage{stage}_dropout")(x)
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(512, activation="relu", name="hidden")(x)
+    x = layers.Dropout(0.5, name="hidden_dropout")(x)
+    return keras.Model(pixels, layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x))
+
+
+def bigdl_cnn(
+    *,
+    shape: tuple[int, int, int] = SHAPE,
+    classes: int = len(CLASSES),
+    batch_norm: BatchNorm = layers.BatchNormalization,
+) -> keras.Model:
+    """Build a small CNN in the style of BigDL's VGG for CIFAR-10; not the one that was measured in 2018.
+
+    The layers of that one were never published. From BigDL's example come the pattern (twice a 3x3
+    convolution, batch normalisation and ReLU, then max pooling; at the end a hidden dense layer,
+    normalised too) and the growing number of filters: here 32 to 128 of them, there 64 to 512.
+    """
+    x = pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    x = scaled(x)
+    for stage, filters in enumerate((32, 64, 128), start=1):
+        for half in "ab":
+            name = f"stage{stage}_{half}"
+            x = _relu(_conv(x, filters, name=name, batch_norm=batch_norm), name=name)
+        x = layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(128, use_bias=False, name="hidden")(x)
+    x = _relu(batch_norm(name="hidden_norm")(x), name="hidden")
+    x = layers.Dropout(0.3, name="hidden_dropout")(x)
     return keras.Model(pixels, layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x))
 
 
@@ -64,5 +115,5 @@ def _residual(x: Any, filters: int, *, stride: int, name: str, batch_norm: Batch
     return _relu(layers.Add(name=f"{name}_sum")([y, x]), name=name)
 
 
-NETWORKS: Final[dict[str, Build]] = {"resnet20": resnet20}
+NETWORKS: Final[dict[str, Build]] = {"resnet20": resnet20, "cifar_cnn": cifar_cnn, "bigdl_cnn": bigdl_cnn}
 """By the name that ``--model`` and the cards use."""

@@ -7,7 +7,7 @@ from typing import Final
 import typer
 from pydantic import ValidationError
 
-from edgewise.cli import parts, runs  # noqa: F401 - each adds its commands, in the order of the list
+from edgewise.cli import models, parts, runs  # noqa: F401 - each adds its commands, in the order of the list
 from edgewise.cli.program import app
 from edgewise.errors import ConfigError, EdgewiseError
 
