@@ -1,5 +1,7 @@
 """Whole runs, and what there is to see of them."""
 
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,7 @@ import typer
 from edgewise import addresses, options, show
 from edgewise.cli.program import app
 from edgewise.clock import SystemClock
+from edgewise.errors import ConfigError
 from edgewise.kafka import Client
 from edgewise.options import Format, Topic
 
@@ -76,19 +79,44 @@ def lag(
         raise typer.Exit(130) from None
 
 
+class ReportFormat(StrEnum):
+    """How a run is shown."""
+
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
+
+
 @app.command()
 def report(
     run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
-    form: options.Print = Format.TABLE,
+    form: Annotated[
+        ReportFormat, typer.Option("--format", help="On stdout; html is a page, whose path is printed.")
+    ] = ReportFormat.TABLE,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page is written.", show_default="report.html in the run folder")
+    ] = None,
 ) -> None:
     """Show what a run came to.
 
-    Example: edgewise report runs/20261121T120000Z-demo
+    Example: edgewise report runs/20261121T120000Z-demo --format html
     """
     from compare import report as reports
 
-    summary = reports.read(run_dir)
-    reports.show(summary, as_json=form is Format.JSON)
+    if form is ReportFormat.HTML:
+        from compare import page
+
+        show.text(str(page.write(run_dir, out)))
+        return
+    if out is not None:
+        raise ConfigError(f"--out {out} is the page's place: give --format html with it")
+    reports.show(reports.read(run_dir), as_json=form is ReportFormat.JSON)
+
+
+Runs = Annotated[Path, typer.Option("--runs", help="Where the run folder is made.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A scenario's value: fleet.cameras=8.")
+]
 
 
 @app.command()
@@ -101,40 +129,76 @@ def demo(
     seed: options.Seed = 1,
     model: options.Model = "resnet20",
     tiers: Annotated[str, typer.Option(help="Which classify the frames, with commas.")] = "gateway,cluster",
-    cluster_engine: Annotated[str, typer.Option(help="Of the cluster: bigdl, onnx, openvino, keras.")] = "bigdl",
+    cluster_engine: Annotated[str, typer.Option(help="Of the cluster: bigdl, or one of the gateway's.")] = "bigdl",
     master: Annotated[str, typer.Option(help="Spark's.", show_default="local, all cores but one")] = "",
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     mqtt_broker: options.Broker = options.BrokerKind.AUTO,
-    runs: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
+    runs: Runs = Path("runs"),
 ) -> None:
     """Run everything on this machine for a minute, then show the report.
 
     Example: edgewise demo --cameras 8 --codec png
     """
-    from compare.demo import DemoSettings
-    from compare.demo import run as start
+    from compare import scenario
 
-    settings = DemoSettings(
-        cameras=cameras,
-        rate_hz=rate_hz,
-        frames=frames,
-        codec=codec,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
-        order=order,  # type: ignore[arg-type]
-        seed=seed,
-        model=model,
-        tiers=tuple(tiers.split(",")),  # type: ignore[arg-type]
-        cluster_engine=cluster_engine,
-        master=master,
+    over = {
+        "name": "demo",
+        "placement": scenario.placed(tiers.split(",")),
+        "model": model,
+        "fleet.cameras": cameras,
+        "fleet.rate_hz": rate_hz,
+        "fleet.duration_s": frames / rate_hz,
+        "fleet.codec": codec,
+        "fleet.order": order,
+        "fleet.seed": seed,
+        "cluster.engine": cluster_engine,
+        "cluster.master": master,
+    }
+    _compared("laptop", over, (), mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
+
+
+@app.command()
+def compare(
+    scenario: Annotated[str, typer.Argument(help="A TOML file, or a shipped one: laptop, steady.")],
+    sets: Set = None,
+    mqtt: options.Mqtt = None,
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    mqtt_broker: options.Broker = options.BrokerKind.AUTO,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Run a scenario: both tiers on the same frames, or in turn, and a verdict.
+
+    Example: edgewise compare steady --set fleet.cameras=20 --set gateway.engine=onnx
+    """
+    _compared(scenario, {}, sets or (), mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
+
+
+def _compared(
+    named: str,
+    over: Mapping[str, object],
+    sets: Sequence[str],
+    *,
+    mqtt: str | None,
+    kafka: str | None,
+    client: Client,
+    broker: options.BrokerKind,
+    runs: Path,
+) -> None:
+    from compare import scenario
+    from compare.run import Surroundings, run
+
+    around = Surroundings(
         mqtt=mqtt and addresses.mqtt_address(mqtt),
         kafka=kafka and addresses.kafka_address(kafka),
-        kafka_client=kafka_client,
-        mqtt_broker=mqtt_broker,
+        kafka_client=client,
+        mqtt_broker=broker,
         runs=runs,
     )
     try:
-        raise typer.Exit(start(settings))
+        raise typer.Exit(run(scenario.read(named, over=over, sets=sets), around))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -1,0 +1,160 @@
+"""The page of a run in a real browser: at a desk and on a telephone, in the light and in the dark."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from compare import page as pages
+from edgewise.summary import Summary
+from tests.unit.test_curves import a_minute
+from tests.unit.test_page import INVALID, run_folder
+from tests.unit.test_report import TWO
+
+Scheme = Literal["light", "dark"]
+
+DESK, TELEPHONE = 1280, 390
+RUNS: Final[Mapping[str, Summary]] = {"VALID": TWO, "INVALID": INVALID}
+SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
+COLOURS: Final = """() => {
+  const shown = node => node && node.nodeName != 'HTML' ? [node, ...shown(node.parentElement)] : [];
+  const solid = colour => colour != 'rgba(0, 0, 0, 0)' && !colour.startsWith('color(');
+  return ['h1 .verdict', '.run', 'h2', 'p', '.note', 'caption', 'thead th', 'td', 'summary', '.matrix td.none',
+          'svg text'].map(name => {
+    const node = document.querySelector(name);
+    const style = getComputedStyle(node);
+    const behind = shown(node).map(one => getComputedStyle(one).backgroundColor).find(solid);
+    return [name, node.namespaceURI.endsWith('svg') ? style.fill : style.color, behind];
+  });
+}"""
+OUTSIDE: Final = """() => [...document.querySelectorAll('svg')].flatMap(svg => {
+  const box = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const own = text.getBoundingClientRect();
+    return own.left < box.left - 8 || own.right > box.right + 8 || own.bottom > box.bottom + 4;
+  }).map(text => text.textContent);
+})"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.fail("Chromium is not installed; install it with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Give the pages of a VALID and of an INVALID run."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: pages.write(run_folder(folder / name, summary, a_minute())) for name, summary in RUNS.items()}
+
+
+@pytest.fixture(params=[DESK, TELEPHONE], ids=["desk", "telephone"])
+def width(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(params=SCHEMES)
+def scheme(request: pytest.FixtureRequest) -> Scheme:
+    return "dark" if request.param == "dark" else "light"
+
+
+@pytest.fixture(params=RUNS)
+def verdict(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def shown(browser: Browser, written: Mapping[str, Path], verdict: str, width: int, scheme: Scheme) -> Iterator[Page]:
+    """Give the page, loaded; afterwards it must have complained of nothing and asked nobody for anything."""
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    tab = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(written[verdict].as_uri())
+    yield tab
+    context.close()
+    assert said == []
+    assert asked == [written[verdict].as_uri()]
+
+
+def brightness(colour: str) -> float:
+    """Give a colour's relative luminance, as WCAG defines it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((brightness(one), brightness(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_page_reads_well(shown: Page, verdict: str, width: int) -> None:
+    # The verdict comes first, and an INVALID run's reason before any number.
+    text = shown.inner_text("body")
+    assert text.startswith(verdict)
+    reason = "cluster died" if verdict == "INVALID" else "No rule was broken"
+    assert text.index(reason) < text.index("The answer") < text.index("Latency from due to seen")
+    # Headings go down one level at a time, from one h1.
+    levels = shown.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(one => +one.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(deeper <= higher + 1 for higher, deeper in pairwise(levels))
+    # Nothing but a wide table scrolls sideways, and it does so inside itself.
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    # What is written in a picture is inside it, and large enough to be read.
+    assert shown.locator("svg").count() == 6
+    assert shown.evaluate(OUTSIDE) == []
+    heights = shown.evaluate(
+        "[...document.querySelectorAll('svg text')].map(one => one.getBoundingClientRect().height)"
+    )
+    assert min(heights) >= 9
+    # Letters stand out from what is behind them.
+    faint = {
+        name: round(found, 2)
+        for name, colour, behind in shown.evaluate(COLOURS)
+        if (found := contrast(colour, behind)) < 4.5
+    }
+    assert faint == {}
+
+
+@pytest.mark.parametrize("scheme", ["light"])
+@pytest.mark.parametrize("width", [TELEPHONE])
+def test_who_does_not_see_the_page_is_told_the_same(shown: Page) -> None:
+    told = shown.evaluate(
+        """[...document.querySelectorAll('svg[role=img]')].map(svg => svg.getAttribute('aria-labelledby')
+           .split(' ').map(id => document.getElementById(id).textContent))"""
+    )
+    assert len(told) == 6
+    assert all(title and description for title, description in told)
+    assert shown.locator("table:not(:has(caption))").count() == 0
+    assert shown.locator("th:not([scope])").count() == 0
+    # Whatever scrolls can be reached with the keyboard, and has a name.
+    scrolling = shown.locator(".scroll")
+    assert scrolling.count() == shown.locator(".scroll[tabindex='0'][role=region][aria-label]").count() > 5
+    assert shown.locator("html[lang=en]").count() == 1
+
+
+@pytest.mark.parametrize("verdict", ["VALID"])
+@pytest.mark.parametrize("width", [DESK])
+def test_the_scheme_changes_the_page_and_its_pictures(shown: Page, scheme: str) -> None:
+    paper, ink, line = shown.evaluate(
+        """[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('svg text')).fill,
+            getComputedStyle(document.querySelector('svg g[clip-path] path, svg path[clip-path]')).stroke]"""
+    )
+    assert (brightness(paper) > 0.9, brightness(ink) < 0.1) == ((True, True) if scheme == "light" else (False, False))
+    assert line.startswith("rgb")
