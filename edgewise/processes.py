@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -96,12 +96,14 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     with_parent: signal.Signals = signal.SIGKILL,
+    cores: Collection[int] = (),
 ) -> Child:
     """Start a process that ends with this one.
 
     It leads a session of its own, so that Ctrl-C in the terminal reaches only us and
     the order of stopping is ours. Its output is appended to ``log``. When this
-    process ends, for whatever reason, the kernel sends it ``with_parent``.
+    process ends, for whatever reason, the kernel sends it ``with_parent``. It may use
+    ``cores`` alone, by number; all that we may if there are none.
 
     Raises:
         MissingError: the program is not there or cannot be run.
@@ -109,7 +111,7 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     # The kernel takes the *thread* that forked for the parent, so all children are forked by one
     # thread that lives as long as this process does.
-    return _spawner.submit(_start, command, name, log, env, cwd, with_parent).result()
+    return _spawner.submit(_start, command, name, log, env, cwd, _tie_to(os.getpid(), with_parent, cores)).result()
 
 
 def _start(
@@ -118,7 +120,7 @@ def _start(
     log: Path,
     env: Mapping[str, str] | None,
     cwd: Path | None,
-    with_parent: signal.Signals,
+    tie: Callable[[], None],
 ) -> Child:
     with log.open("ab") as said:
         try:
@@ -130,7 +132,7 @@ def _start(
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=_tie_to(os.getpid(), with_parent),  # noqa: PLW1509 - two system calls, nothing that locks
+                preexec_fn=tie,  # noqa: PLW1509 - a few system calls, nothing that locks
             )
         except OSError as error:
             raise MissingError(f"{name} cannot be started: {command[0]}: {error.strerror}") from error
@@ -141,8 +143,10 @@ def _start(
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _tie_to(parent: int, with_parent: signal.Signals) -> Callable[[], None]:
+def _tie_to(parent: int, with_parent: signal.Signals, cores: Collection[int]) -> Callable[[], None]:
     def tie() -> None:
+        if cores:
+            os.sched_setaffinity(0, cores)
         if _libc is None or _libc.prctl(PR_SET_PDEATHSIG, int(with_parent), 0, 0, 0) != 0:
             os._exit(126)
         # The parent may have died between fork and prctl; then no signal will ever come.

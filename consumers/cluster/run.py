@@ -55,9 +55,9 @@ class ClusterSettings(BaseModel):
     """The run that opening and closing account belong to."""
     master: str = Field(default="", validate_default=True)
     """Spark's: local[N], local-cluster[N,cores,MB], spark://host:port, yarn, k8s://...; empty is local[cores - 1]."""
-    engine: Literal["bigdl", "none"] | Name = "bigdl"
+    engine: Literal["bigdl", "none", Name] = "bigdl"
     """What runs the model; ``none`` answers without looking, to measure everything else."""
-    fallback: Literal[""] | Name = ""
+    fallback: Literal["", Name] = ""
     """Engine to take where BigDL's native library cannot be loaded; empty is none: say so and end."""
     model: str = "resnet20"
     """A shipped model's name, or a .keras or .onnx file."""

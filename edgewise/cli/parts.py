@@ -57,9 +57,11 @@ def fleet(
     kafka_client: options.KafkaClient = Client.AUTO,
     run: options.NewRun = None,
     name: Annotated[str, typer.Option(help="Its cameras are NAME-0, NAME-1, ...")] = "camera",
-    cameras: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
-    rate_hz: options.RateHz = 10.0,
-    frames: options.Frames = 100,
+    cameras: Annotated[int | None, typer.Option(min=1, help="How many.", show_default="1")] = None,
+    rate_hz: options.RateHzIfSaid = None,
+    frames: options.FramesIfSaid = None,
+    duration_s: options.DurationS = None,
+    arrival: options.Arrival = "periodic",
     seed: options.Seed = 1,
     order: options.Order = "stored",
     codec: options.Codec = "raw",
@@ -76,16 +78,19 @@ def fleet(
     """
     from producers.fleet.run import FleetSettings
     from producers.fleet.run import run as start
+    from producers.fleet.schedule import asked
 
+    schedule = asked(arrival, cameras=cameras, rate_hz=rate_hz, frames=frames, duration_s=duration_s)
     settings = FleetSettings(
         mqtt=addresses.mqtt_address(mqtt),
         kafka=addresses.kafka_address(kafka),
         kafka_client=kafka_client,
         run=run or f"{utc_name(SystemClock().now_ns())}-{name}",
         fleet=name,
-        cameras=cameras,
-        rate_hz=rate_hz,
-        frames=frames,
+        arrival=schedule.arrival,
+        cameras=schedule.cameras,
+        rate_hz=schedule.rate_hz,
+        frames=schedule.frames,
         seed=seed,
         order=order,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
         codec=codec,  # type: ignore[arg-type]
@@ -191,7 +196,7 @@ def cluster(
             show_default="local, all cores but one",
         ),
     ] = "",
-    engine: Annotated[str, typer.Option(help="What runs the model: bigdl, onnx, openvino, keras.")] = "bigdl",
+    engine: Annotated[str, typer.Option(help="What runs the model: bigdl, or one of the gateway's.")] = "bigdl",
     fallback: Annotated[str, typer.Option(help="Engine to take where BigDL cannot be loaded; '' for none.")] = "",
     model: options.Model = "resnet20",
     threads: Annotated[int, typer.Option(min=1, help="Of the engine in each task.")] = 1,
@@ -266,6 +271,13 @@ def ledger(
         str, typer.Option(help="gateway, cluster, or both with a comma: each owes a result for every frame.")
     ] = "gateway",
     settle_s: Annotated[float, typer.Option(help="How long nothing may arrive before missing is missing.")] = 10.0,
+    deadline_ms: Annotated[float, typer.Option(help="By when an answer is on time, from due to seen.")] = 500.0,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What makes a run INVALID: see docs/report.md.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="What the tiers were given: engines that passed its check may stand for it.")
+    ] = "",
     partitions: options.Partitions = 4,
     form: options.Print = Format.TABLE,
 ) -> None:
@@ -274,6 +286,7 @@ def ledger(
     Example: edgewise ledger --run camera --tiers gateway,cluster --out runs/camera
     """
     from compare import report as reports
+    from consumers.ledger import limits
     from consumers.ledger.run import LedgerSettings
     from consumers.ledger.run import run as start
 
@@ -284,6 +297,9 @@ def ledger(
         tiers=tuple(tiers.split(",")),  # type: ignore[arg-type]  # pydantic checks them
         out=out,
         settle_s=settle_s,
+        deadline_ms=deadline_ms,
+        limits=limits.typed(limit or ()),
+        model=model,
         partitions=partitions,
     )
     summary, code = start(settings)

@@ -80,6 +80,16 @@ def silent() -> str:
         ("fleet --order sorted", "--order 'sorted': Input should be 'stored' or 'shuffled'"),
         ("demo --order sorted", "--order 'sorted': Input should be 'stored' or 'shuffled'"),
         ("fleet --name Yard", "--name 'Yard': "),
+        (
+            "fleet --arrival weekly",
+            "--arrival 'weekly' is none of periodic, poisson, lognormal, burst, diurnal, trace:FILE",
+        ),
+        (
+            "fleet --arrival burst:on=1",
+            "--arrival 'burst:on=1': burst takes on_s and off_s, as in burst:on_s=1,off_s=4",
+        ),
+        ("fleet --arrival trace:none.csv", "--arrival trace:none.csv: cannot be read: No such file or directory"),
+        ("fleet --frames 10 --duration-s 2", "--frames 10 and --duration-s 2 are two lengths; give one of them"),
         ("gateway --source amqp", "--source 'amqp': Input should be 'mqtt' or 'kafka'"),
         ("gateway --engine torch", "--engine 'torch' is not known; there is: keras"),
         ("gateway --model resnet99", "no model at "),

@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from brokers.bridge.run import BridgeSettings
-from compare.demo import DemoSettings
+from compare import scenario
+from compare.scenario import Scenario
 from consumers.cluster.run import ClusterSettings
 from consumers.gateway.run import GatewaySettings
 from consumers.ledger.run import LedgerSettings
@@ -24,10 +25,13 @@ SETTINGS: Final[list[type[BaseModel]]] = [
     ClusterSettings,
     FleetSettings,
     LedgerSettings,
-    DemoSettings,
+    Scenario,
+    scenario.Fleet,
+    scenario.Gateway,
+    scenario.Cluster,
 ]
 PARTS: Final = ("edgewise", "models", "producers", "brokers", "consumers", "compare")
-UNITS: Final = ("_ns", "_s", "_ms", "_hz", "_bytes", "_mb")
+UNITS: Final = ("_ns", "_s", "_ms", "_hz", "_bytes", "_mb", "_share")
 COUNTS: Final = {
     *("attempts", "batch", "bridged", "bridged_copies", "cameras", "classes", "confirmed", "copies", "correct"),
     *(
@@ -42,6 +46,8 @@ COUNTS: Final = {
         "refused",
     ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
+    *("differ", "beyond_ties", "allowed", "repeats", "rounds", "passes", "batches"),
+    *("samples", "measured", "starved_cameras", "said"),
     *("late_readings", "receipt", "receipts", "predict_max", "cores", "executor_cores"),
     *("both_right", "only_gateway_right", "only_cluster_right", "both_wrong"),
 }
@@ -51,6 +57,10 @@ PLACES: Final = {"number", "image", "partition", "offset", "port", "pid", "seed"
 WITHOUT_UNIT: Final = {
     *("accuracy", "agreement", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
     *("p50", "p90", "p99", "p999", "max", "found", "limit"),  # of a model whose own field has the unit
+    *("sigma", "depth"),  # of an arrival pattern
+    *("low", "high"),  # of an interval, in the unit of what it is of
+    *("share", "on_time", "accuracy_difference", "mcnemar_p", "starved_times", "stable_within"),
+    *("slope", "lower", "upper"),  # of a trend
     *("epochs", "peak_rate", "momentum", "weight_decay", "label_smoothing", "warm_up"),  # of training
 }
 """Shares, classes, pixels and the like."""
@@ -119,7 +129,7 @@ GOOD: Final[dict[type[BaseModel], dict[str, Any]]] = {
     ClusterSettings: {"kafka": "localhost:9092"},
     FleetSettings: ADDRESSES | {"run": "one"},
     LedgerSettings: {"kafka": "localhost:9092", "run": "one", "out": "runs"},
-    DemoSettings: {},
+    **dict.fromkeys((Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster), {}),
 }
 
 
@@ -156,6 +166,7 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (FleetSettings, {"cameras": 0}),
         (FleetSettings, {"rate_hz": 0}),
         (FleetSettings, {"frames": 0}),
+        (FleetSettings, {"arrival": "weekly"}),
         (FleetSettings, {"seed": -1}),
         (FleetSettings, {"order": "sorted"}),
         (FleetSettings, {"codec": "gif"}),
@@ -166,10 +177,22 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (LedgerSettings, {"tiers": ()}),
         (LedgerSettings, {"tiers": ("gateway", "cluster", "gateway")}),
         (LedgerSettings, {"settle_s": 0}),
-        (DemoSettings, {"codec": "gif"}),
-        (DemoSettings, {"order": "sorted"}),
-        (DemoSettings, {"seed": -1}),
-        (DemoSettings, {"mqtt_broker": "other"}),
+        (LedgerSettings, {"deadline_ms": 0}),
+        (LedgerSettings, {"limits": {"late": 1}}),
+        (Scenario, {"name": "With Blanks"}),
+        (Scenario, {"placement": "cloud"}),
+        (Scenario, {"repeats": 0}),
+        (Scenario, {"deadline_ms": 0}),
+        (scenario.Fleet, {"cameras": 0}),
+        (scenario.Fleet, {"rate_hz": 0}),
+        (scenario.Fleet, {"duration_s": 0}),
+        (scenario.Fleet, {"codec": "gif"}),
+        (scenario.Fleet, {"order": "sorted"}),
+        (scenario.Fleet, {"seed": -1}),
+        (scenario.Gateway, {"engine": "torch"}),
+        (scenario.Gateway, {"threads": -1}),
+        (scenario.Cluster, {"engine": "none"}),
+        (scenario.Cluster, {"trigger_ms": -1}),
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(settings: type[BaseModel], wrong: dict[str, object]) -> None:
@@ -179,5 +202,5 @@ def test_a_wrong_setting_is_refused_by_its_name(settings: type[BaseModel], wrong
 
 
 def test_the_orders_of_the_images_are_the_same_everywhere() -> None:
-    allowed = [get_args(one.model_fields["order"].annotation) for one in (DemoSettings, FleetSettings, Plan)]
+    allowed = [get_args(one.model_fields["order"].annotation) for one in (scenario.Fleet, FleetSettings, Plan)]
     assert allowed == [("stored", "shuffled")] * 3
