@@ -15,11 +15,13 @@ from edgewise.places import CHECKOUT
 
 
 def name_of(command: CommandInfo) -> str:
-    return command.name or getattr(command.callback, "__name__", "")
+    return command.name or str(getattr(command.callback, "__name__", ""))
 
 
 REGISTERED: Final = {name_of(command): command for command in app.registered_commands}
-GROUPS: Final = {group.name: group.typer_instance for group in app.registered_groups if group.name}
+GROUPS: Final = {
+    group.name: group.typer_instance for group in app.registered_groups if group.name and group.typer_instance
+}
 INSIDE: Final = {
     f"{name} {name_of(command)}": command for name, group in GROUPS.items() for command in group.registered_commands
 }

@@ -129,7 +129,7 @@ GOOD: Final[dict[type[BaseModel], dict[str, Any]]] = {
     ClusterSettings: {"kafka": "localhost:9092"},
     FleetSettings: ADDRESSES | {"run": "one"},
     LedgerSettings: {"kafka": "localhost:9092", "run": "one", "out": "runs"},
-    **dict.fromkeys((Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster), {}),
+    **{key: {} for key in (Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster)},
 }
 
 
