@@ -13,7 +13,7 @@ from compare.scenario import Scenario
 from consumers.ledger.limits import as_typed
 from edgewise import kafka, processes, topics
 from edgewise.clock import Clock
-from edgewise.errors import FrameError, InvalidRunError
+from edgewise.errors import FrameError, InvalidRunError, PartDiedError
 from edgewise.kafka import Client, Record
 from edgewise.messages import Tier, decode_result
 from edgewise.parts import CLOSE_S, say
@@ -31,17 +31,6 @@ class Brokers:
     mqtt: str
     kafka: str
     client: Client
-
-
-class PartDiedError(InvalidRunError):
-    """A part ended that should not have."""
-
-    def __init__(self, child: Child) -> None:
-        self.part = child.name.removeprefix("the ")
-        self.code = child.exit_code
-        super().__init__(
-            f"{child.name} ended with exit code {child.exit_code}; the end of {child.log}:\n{child.tail()}"
-        )
 
 
 class Parts:
@@ -130,7 +119,8 @@ class Parts:
         may_end = {self._fleet: (0,), self._ledger: (0, InvalidRunError.exit_code)}
         for child in self._children:
             if not child.running() and child.exit_code not in may_end.get(child, ()):
-                raise PartDiedError(child)
+                part, said = child.log.stem, f"the end of {child.log}:\n{child.tail()}"
+                raise PartDiedError(part, code=child.exit_code, said=said)
 
     def stop(self) -> None:
         """Stop what still runs: consumers write their closing accounts, a ledger what it knows so far."""

@@ -11,14 +11,14 @@ from typing import Any
 from brokers.up import up
 from compare import comparison, page, report, runfolder
 from compare import scenario as scenarios
-from compare.parts import Brokers, PartDiedError, Parts
+from compare.parts import Brokers, Parts
 from compare.scenario import Scenario
 from consumers.ledger.run import write
 from edgewise import dataset, show
 from edgewise.account import Closing
 from edgewise.clock import Clock, SystemClock
 from edgewise.entries import of_run
-from edgewise.errors import ConfigError, InvalidRunError
+from edgewise.errors import ConfigError, InvalidRunError, PartDiedError
 from edgewise.kafka import Client
 from edgewise.messages import Tier
 from edgewise.options import BrokerKind

@@ -6,6 +6,7 @@ EdgewiseError
     UnreachableError
     FrameError
     InvalidRunError
+        PartDiedError
 
 A message says what is wrong, which value, and what to do about it. The command line
 prints it in one line and leaves with ``exit_code``; anything else is a bug and shows
@@ -59,3 +60,11 @@ class InvalidRunError(EdgewiseError):
     """The run ended, but its numbers must not be used."""
 
     exit_code = 4
+
+
+class PartDiedError(InvalidRunError):
+    """A part of a run ended that should not have."""
+
+    def __init__(self, part: str, *, code: int | None, said: str) -> None:
+        self.part, self.code = part, code
+        super().__init__(f"the {part} ended with exit code {code}; {said}")

@@ -46,6 +46,7 @@ COUNTS: Final = {
         "refused",
     ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
+    *("classified", "cores_busy", "below_floor"),
     *("differ", "beyond_ties", "allowed", "repeats", "rounds", "passes", "batches"),
     *("samples", "measured", "starved_cameras", "said"),
     *("late_readings", "receipt", "receipts", "predict_max", "cores", "executor_cores"),
@@ -58,6 +59,7 @@ WITHOUT_UNIT: Final = {
     *("accuracy", "agreement", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
     *("p50", "p90", "p99", "p999", "max", "found", "limit"),  # of a model whose own field has the unit
     *("sigma", "depth"),  # of an arrival pattern
+    *("apart", "rate_hz_per_core", "median"),
     *("low", "high"),  # of an interval, in the unit of what it is of
     *("share", "on_time", "accuracy_difference", "mcnemar_p", "starved_times", "stable_within"),
     *("slope", "lower", "upper"),  # of a trend
