@@ -4,11 +4,6 @@ The file is made from the ``.keras`` file once and stays in the cache: weights h
 origin. Who only asks for it, with ``file``, loads neither Keras nor ``onnx``.
 """
 
-import argparse
-import importlib.util
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.errors import ConfigError, EdgewiseError
-from edgewise.places import CHECKOUT, cache, once
+from edgewise.errors import ConfigError
+from edgewise.places import cache, once
 from models import card
+from models.exports.child import make, serve
 from models.graph import PIXELS, Graph, Node, Op, read
 
 if TYPE_CHECKING:
@@ -27,6 +23,8 @@ if TYPE_CHECKING:
 
 EXPORTER: Final = 1
 """Version of what is written here: a higher one makes every file anew."""
+QUANTISER: Final = 1
+"""The same of ``models.exports.int8``."""
 OPSET: Final = 17
 """Version of the operations' meaning."""
 IR_VERSION: Final = 8
@@ -40,35 +38,23 @@ IDENTITY: Final = "identity"
 
 
 def file(model: Path, *, int8: bool = False) -> Path:
-    """Give a model's ONNX file, made first if it is not there; an ``.onnx`` file is its own.
+    """Give a model's ONNX file, made first if it is not there; an ``.onnx`` file is its own in float32.
 
-    Several processes may call this at once: one makes it, the others wait. It is made in a
-    process of its own, so that the one which asks stays without TensorFlow and its memory.
+    Several processes may call this at once: one makes it, the others wait.
 
     Raises:
         ConfigError: no such model, or one that cannot be exported.
+        MissingError: int8 lacks the training images.
         ModuleNotFoundError: it must be made, and what makes it is not installed.
     """
     known = card.known(model)
-    if int8:
-        place = cache() / "models" / f"{known.file_key}-v{EXPORTER}-int8.onnx"
-        return once(place, lambda: _made(model, place, "--int8"), lock="onnx-int8")
-    if model.suffix == ".onnx":
+    given = model.suffix == ".onnx"
+    if given and not int8:
         return model
-    place = cache() / "models" / f"{known.file_key}-v{EXPORTER}.onnx"
-    return once(place, lambda: _made(model, place), lock="onnx")
-
-
-def _made(model: Path, place: Path, *flags: str) -> None:
-    for library in ("keras", "onnx"):
-        if importlib.util.find_spec(library) is None:
-            raise ModuleNotFoundError(f"no module named {library!r}", name=library)
-    command = [sys.executable, "-m", "models.exports.onnx", str(model.resolve()), str(place.resolve()), *flags]
-    child = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
-    if child.returncode == ConfigError.exit_code:
-        raise ConfigError(child.stderr.strip().splitlines()[-1])
-    if child.returncode:
-        raise RuntimeError(f"{model} could not be exported:\n{child.stderr}")
+    kind, lock = (f"v{EXPORTER}-int8.{QUANTISER}", "onnx-int8") if int8 else (f"v{EXPORTER}", "onnx")
+    place = cache() / "models" / f"{known.file_key}-{kind}.onnx"
+    needs = ["onnx"] if given else ["keras", "onnx"]
+    return once(place, lambda: make("models.exports.onnx", model, place, int8=int8, needs=needs), lock=lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +77,18 @@ def signature(file: Path) -> Signature:
     """Read from an ONNX file what it takes and gives.
 
     Raises:
-        ConfigError: it is not a classifier of uint8 RGB images.
+        ConfigError: it cannot be read, or is no classifier of uint8 RGB images.
     """
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class of their own
+        said = str(error).strip().splitlines() or ["no reason given"]
+        raise ConfigError(f"ONNX Runtime cannot read {file}: {said[0][:200]}") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     found = f"{[(one.type, one.shape) for one in inputs]} to {[(one.type, one.shape) for one in outputs]}"
     wanted = "one input of uint8 RGB images, N x height x width x 3 or N x 3 x height x width, one output N x classes"
@@ -111,13 +102,18 @@ def signature(file: Path) -> Signature:
     return Signature(inputs[0].name, (height, width, channels), channels_first, outputs[0].name, classes)
 
 
-def write(model: Path, place: Path) -> None:
-    """Export a model to a file that appears whole or not at all."""
-    written = export(read(model), identity=card.known(model).identity)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.{os.getpid()}")
-    partial.write_bytes(written.SerializeToString())
-    partial.replace(place)
+def _float(model: Path) -> bytes:
+    written: bytes = export(read(model), identity=card.known(model).identity).SerializeToString()
+    return written
+
+
+def _int8(model: Path) -> bytes:
+    from models.exports import int8
+
+    place = file(model)
+    taken = signature(place)
+    written: bytes = int8.quantise(place, taken.laid(int8.images(taken.shape))).SerializeToString()
+    return written
 
 
 def export(graph: Graph, *, identity: str) -> "onnx.ModelProto":
@@ -203,7 +199,8 @@ class _Writer:
         value = f"{PIXELS}/float"
         for op, name, values in (("Mul", "scale", self._graph.scale), ("Add", "offset", self._graph.offset)):
             if (values != (op == "Mul")).any():  # something other than * 1 or + 0
-                constant = self._stored(f"{PIXELS}/{name}", values.reshape(1, -1, 1, 1))
+                turned = values.transpose(2, 0, 1) if values.ndim > 1 else values.reshape(-1, 1, 1)
+                constant = self._stored(f"{PIXELS}/{name}", turned[None])
                 self._node(op, [value, constant], f"{value}/{name}")
                 value = f"{value}/{name}"
         return value
@@ -244,18 +241,5 @@ WRITERS: Final[dict[Op, Callable[[_Writer, Node], None]]] = {
 }
 
 
-def main() -> None:
-    """Export one model, for ``file``."""
-    parser = argparse.ArgumentParser(prog="python -m models.onnx", description="Export a model as an ONNX file.")
-    parser.add_argument("model", type=Path, help="a .keras file with its card")
-    parser.add_argument("out", type=Path, help="the ONNX file to write")
-    asked = parser.parse_args()
-    try:
-        write(asked.model, asked.out)
-    except EdgewiseError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    serve(_float, int8=_int8)
