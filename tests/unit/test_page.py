@@ -30,7 +30,7 @@ from tests.unit.test_curves import BOTH, Row, a_minute, answered, frames, table,
 from tests.unit.test_report import EMPTY, FULL, TWO
 
 MANIFEST: Final = {
-    "version": "0.2.0",
+    "version": "0.3.0",
     "commit": "0123456789ab",
     "host": {"name": "here", "python": "3.11.7", "cores": 2, "cores_allowed": [0, 1], "memory_bytes": 24_000_000_000},
     "packages": {"numpy": "2.4.6"},
