@@ -93,6 +93,14 @@ class Known:
     card: Card | None
 
 
+def ran(known: Known, file: Path, *, int8: bool) -> str:
+    """Say which model an engine runs from a file: a quantised one is another, and names its parent."""
+    if not int8:
+        return known.identity
+    parent = known.identity.partition("@")[0]
+    return f"{parent}-int8@{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
+
+
 def card_path(model: Path) -> Path:
     """Say where a model file's card stands."""
     return model.with_suffix(".card.json") if model.suffix == ".keras" else model.with_name(f"{model.name}.card.json")

@@ -32,8 +32,9 @@ class LiteRtEngine(Loaded):
         with quiet_stderr():
             from ai_edge_litert import interpreter  # type: ignore[import-untyped]
 
-        self.identity = card.known(model).identity
-        file = litert.file(model, int8=precision == "int8")
+        int8 = precision == "int8"
+        file = litert.file(model, int8=int8)
+        self.identity = card.ran(card.known(model), file, int8=int8)
         try:
             with quiet_stderr():  # it greets when it lays out memory for the first time
                 self._interpreter = interpreter.Interpreter(str(file), num_threads=threads or cores())

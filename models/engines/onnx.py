@@ -27,14 +27,15 @@ class OnnxEngine(Loaded):
         """
         import onnxruntime  # type: ignore[import-untyped]
 
-        self.identity = card.known(model).identity
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or cores()
         options.inter_op_num_threads = 1
         # Threads that wait by spinning take the cores that decode, fetch and publish.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        file = onnx.file(model, int8=precision == "int8")
+        int8 = precision == "int8"
+        file = onnx.file(model, int8=int8)
+        self.identity = card.ran(card.known(model), file, int8=int8)
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no class of their own

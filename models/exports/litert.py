@@ -3,7 +3,7 @@
 In int8 the ranges are the converter's own, least and greatest value. As in ``int8``, its
 twin for ONNX, what comes before the first layer with weights and after the last stays in
 float32, and so do these two where they are small: their part of the error is the greatest.
-It took ResNet-20's changed labels from 99 to 77 of the 10,000 test images.
+It took ResNet-20's changed labels from about 99 to 84 of the 10,000 test images.
 """
 
 import os
@@ -89,12 +89,10 @@ def _converter(model: Path) -> tuple[Any, tuple[int, int, int]]:
 
 
 def _converted(converter: Any, model: Path) -> bytes:  # noqa: ANN401 - TensorFlow has no types
-    import tensorflow as tf
-
     try:
         with quiet_stderr():
             written: bytes = converter.convert()
-    except (RuntimeError, ValueError, tf.errors.OpError, Exception) as error:  # its own error has no public name
+    except Exception as error:  # its own error has no public name
         said = str(error).strip().splitlines() or ["no reason given"]
         raise ConfigError(f"LiteRT cannot take {model}: {said[0][:200]}") from error
     return written

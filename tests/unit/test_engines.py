@@ -85,7 +85,11 @@ def test_every_engine_stands_here() -> None:
 
 def test_an_engine_says_what_it_is(loaded: Loaded) -> None:
     assert loaded.name in APART
-    assert (loaded.identity, loaded.shape, loaded.classes) == (IDENTITY, (32, 32, 3), 10)
+    assert (loaded.shape, loaded.classes) == ((32, 32, 3), 10)
+    if loaded.name.endswith("-int8"):  # another model, which names its parent
+        assert re.fullmatch(r"resnet20-int8@[0-9a-f]{12}", loaded.identity)
+    else:
+        assert loaded.identity == IDENTITY
 
 
 def test_all_engines_give_the_same_answers(loaded: Loaded, images: NDArray[np.uint8], expected: Chances) -> None:
@@ -246,9 +250,16 @@ def test_a_model_that_cannot_be_exported_is_explained(tmp_path: Path) -> None:
     assert str(refused.value).startswith(f"Keras cannot read {model}: ")
 
 
-@pytest.mark.parametrize("name", [one for one in NAMES if one != "openvino-bf16"])
-@pytest.mark.parametrize("ending", [".keras", ".onnx"])
-@pytest.mark.parametrize("damage", ["empty", "cut", "other"])
+DAMAGED = [
+    *(("keras", ".keras", damage) for damage in ("empty", "cut", "other")),
+    *((name, ".onnx", damage) for name in ("onnx", "openvino") for damage in ("empty", "cut", "other")),
+    # Each converter starts a process of its own, with TensorFlow: one damage is enough.
+    *((name, ".keras", "cut") for name in ("onnx", "litert")),
+    ("onnx-int8", ".onnx", "other"),
+]
+
+
+@pytest.mark.parametrize(("name", "ending", "damage"), DAMAGED)
 def test_a_damaged_file_is_explained_in_one_line(name: str, ending: str, damage: str, tmp_path: Path) -> None:
     whole = (model_file("resnet20") if ending == ".keras" else onnx.file(model_file("resnet20"))).read_bytes()
     model = tmp_path / f"mine{ending}"
