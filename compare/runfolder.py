@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 import psutil
 
+from compare import machine
 from edgewise import __version__
 from edgewise.clock import Clock, utc_name
 from edgewise.errors import MissingError
@@ -69,16 +69,11 @@ def _host() -> dict[str, Any]:
         "name": socket.gethostname(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": machine.here().processor,
         "cores": os.cpu_count(),
         "cores_allowed": sorted(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
     }
-
-
-def _processor() -> str:
-    found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.machine()
 
 
 def _commit() -> str | None:

@@ -143,12 +143,19 @@ def shipped() -> Sequence[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
-def read(named: str, *, over: Mapping[str, Any] | None = None, sets: Sequence[str] = ()) -> Scenario:
+def read(
+    named: str,
+    *,
+    over: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, str] | None = None,
+) -> Scenario:
     """Read a scenario.
 
     Args:
         named: a shipped one's name, or a TOML file.
         over: values by dotted name, which come before the file's.
+        flags: what the user knows such values as, where it was not their name.
         sets: the same as they are typed: ``fleet.cameras=8``; they come before all others.
 
     Raises:
@@ -175,6 +182,9 @@ def read(named: str, *, over: Mapping[str, Any] | None = None, sets: Sequence[st
     try:
         return Scenario.model_validate(values)
     except ValidationError as error:
+        wrong = error.errors()[0]
+        if flag := (flags or {}).get(".".join(map(str, wrong["loc"]))):
+            raise ConfigError(f"{flag} {wrong['input']!r}: {wrong['msg']}") from error
         raise ConfigError(f"scenario {named}: {_explained(error)}") from error
 
 

@@ -156,7 +156,9 @@ def demo(
         "cluster.engine": cluster_engine,
         "cluster.master": master,
     }
-    _compared("laptop", over, (), mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
+    flags = {"fleet.codec": "--codec", "fleet.order": "--order", "fleet.seed": "--seed"}
+    flags |= {"cluster.engine": "--cluster-engine", "fleet.rate_hz": "--rate-hz"}
+    _compared("laptop", over, (), flags, mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
 
 
 @app.command()
@@ -173,13 +175,14 @@ def compare(
 
     Example: edgewise compare steady --set fleet.cameras=20 --set gateway.engine=onnx
     """
-    _compared(scenario, {}, sets or (), mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
+    _compared(scenario, {}, sets or (), {}, mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
 
 
 def _compared(
     named: str,
     over: Mapping[str, object],
     sets: Sequence[str],
+    flags: Mapping[str, str],
     *,
     mqtt: str | None,
     kafka: str | None,
@@ -198,7 +201,7 @@ def _compared(
         runs=runs,
     )
     try:
-        raise typer.Exit(run(scenario.read(named, over=over, sets=sets), around))
+        raise typer.Exit(run(scenario.read(named, over=over, sets=sets, flags=flags), around))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from consumers.cluster.jvm import compile as cluster
+from consumers.cluster.spark import session as sessions
 from edgewise import codecs, dataset
 from edgewise.errors import ConfigError
 from edgewise.messages import FRAME_MAX_BYTES, Codec, Result, Rule, Tier, decode_result, encode_frame
@@ -40,6 +41,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
     pytest.importorskip("bigdl", reason=f"no BigDL; install it with: {cluster.INSTALL_BIGDL}")
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     session = (
@@ -55,7 +57,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
     )
     session.sparkContext.setLogLevel("ERROR")
     yield session
-    session.stop()
+    # Its Java too, or the next session in this process drops it while it runs.
+    sessions.end(SparkContext, SparkContext._gateway)  # noqa: SLF001
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ def explained(found: Ended, *, code: int) -> str:
     ("arguments", "line"),
     [
         ("--start sometime", "--start 'sometime': Input should be 'group', 'earliest' or 'latest'"),
-        ("--engine torch", "--engine 'torch': Input should be 'bigdl', 'onnx', 'openvino'"),
+        ("--engine torch", "--engine 'torch': Input should be 'bigdl', 'none', 'keras', 'onnx'"),
         ("--model resnet99", "no model at "),
         ("--tasks -1", "Invalid value for '--tasks': "),
         ("--conf spark.ui.enabled", "--conf 'spark.ui.enabled' is not name=value"),

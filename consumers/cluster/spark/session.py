@@ -171,7 +171,7 @@ def session(wanted: Wanted) -> Iterator["SparkSession"]:
         try:
             yield SparkSession(_context(SparkContext, conf, gateway, wanted))
         finally:
-            _end(SparkContext, gateway)
+            end(SparkContext, gateway)
 
 
 def _context(context: Any, conf: Any, gateway: Any, wanted: Wanted) -> Any:  # noqa: ANN401 - pyspark's, loaded late
@@ -192,7 +192,7 @@ def _context(context: Any, conf: Any, gateway: Any, wanted: Wanted) -> Any:  # n
         signal.signal(signal.SIGINT, asked)  # pyspark takes Ctrl-C for itself
 
 
-def _end(context: Any, gateway: Any) -> None:  # noqa: ANN401
+def end(context: Any, gateway: Any) -> None:  # noqa: ANN401
     """Stop what runs, then the Java: closing its stdin is how it is told."""
     # A signal may have cut off the last question to Java, which then answers no other: it ends all the same.
     with suppress(Exception):
