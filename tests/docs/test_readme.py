@@ -136,7 +136,7 @@ def test_a_report_in_the_readme_has_the_headings_that_a_report_has() -> None:
     from tests.unit.test_report import TWO_TEXT
 
     assert within(shape(SAMPLE), shape(TWO_TEXT))
-    assert len(shape(SAMPLE)) > 3, "it has tables"
+    assert len(shape(SAMPLE)) >= 3, "it has tables"
     assert re.fullmatch(r"runs/\d{8}T\d{6}Z-demo", SAMPLE.splitlines()[-1]), "a run folder's path is the last line"
 
 
