@@ -6,14 +6,13 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.text import Text
 
+from compare import report
 from compare.scenario import Placement, Scenario
 from edgewise.errors import MissingError
 from edgewise.messages import Tier
-from edgewise.show import NOT_MEASURED, cell, grid, titled
-from edgewise.statistics import median_interval
+from edgewise.show import NOT_MEASURED, cell, grid, interval, titled
+from edgewise.statistics import median_interval, overlap
 from edgewise.summary import Interval, Reason, Summary, TierSummary
 
 BETTER: Final = "Better only where the intervals do not overlap; - is no difference that the repeats show."
@@ -143,8 +142,7 @@ def _figure(name: str, unit: str, values: Mapping[str, list[float]], *, more: bo
     if decide and {"gateway", "cluster"} <= set(tiers):
         gateway, cluster = tiers["gateway"], tiers["cluster"]
         enough = min(len(gateway.values), len(cluster.values)) >= REPEATS_NEEDED
-        apart = gateway.interval.high < cluster.interval.low or cluster.interval.high < gateway.interval.low
-        if enough and apart:
+        if enough and not overlap(gateway.interval, cluster.interval):
             better = "gateway" if (gateway.median > cluster.median) == more else "cluster"
     return Figure(name=name, unit=unit, tiers=tiers, better=better)
 
@@ -169,15 +167,7 @@ def write(compared: Comparison, folder: Path) -> None:
 
 def rendered(compared: Comparison) -> RenderableType:
     """Lay a comparison out for the terminal: the verdict, the figures, and whether one tier may be called better."""
-    valid = compared.verdict == "VALID"
-    head = Text.assemble(
-        (f" {compared.verdict} ", "bold white on green" if valid else "bold white on red"),
-        f"  {compared.scenario}, {len(compared.runs)} runs",
-    )
-    reasons = [
-        Padding(Text(f"{reason.rule}: {reason.found} (limit {reason.limit}); {reason.next}"), (0, 0, 0, 2))
-        for reason in compared.reasons
-    ]
+    head = report.verdict(compared.verdict, f"{compared.scenario}, {len(compared.runs)} runs")
     tiers = [tier.value for tier in Tier]
     columns = [name for tier in tiers for name in (tier, f"95 % of {tier}")]
     table = grid("figure", numbers=tuple(columns))
@@ -186,12 +176,10 @@ def rendered(compared: Comparison) -> RenderableType:
         cells = [text for tier in tiers for text in _cells(figure.tiers.get(tier))]
         table.add_row(f"{figure.name}, {figure.unit}", *cells, figure.better or "-")
     why = f"No tier is called better: {compared.no_winner}." if compared.no_winner else BETTER
-    return Group(head, *reasons, *titled("Medians over the repeats", table, why))
+    return Group(head, *report.reasons(compared.reasons), *titled("Medians over the repeats", table, why))
 
 
 def _cells(spread: Spread | None) -> tuple[str, str]:
     if spread is None:
         return NOT_MEASURED, NOT_MEASURED
-    return cell(
-        spread.median, digits=2
-    ), f"{cell(spread.interval.low, digits=2)} to {cell(spread.interval.high, digits=2)}"
+    return cell(spread.median, digits=2), interval(spread.interval, digits=2)

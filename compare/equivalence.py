@@ -41,8 +41,7 @@ def check_engines(model: str, *, engines: Sequence[str] = ENGINES) -> Outcome:
     Raises:
         ConfigError: no such engine or model.
     """
-    if unknown := [name for name in engines if name not in ENGINES]:
-        raise ConfigError(f"--engines {unknown[0]!r} is not known; there is: {', '.join(ENGINES)}")
+    engine.refuse_unknown(engines, known=ENGINES)
     file = engine.model_file(model)
     card.known(file)
     split = dataset.load("test", say=say)
@@ -73,5 +72,4 @@ def _answers(name: str, model: str, images: NDArray[np.uint8]) -> tuple[tuple[La
 
         return classified(images, engine=name, model=model), card.known(engine.model_file(model)).identity
     loaded = engine.load(name, model=model)
-    chances = check.chances_of(loaded, images)
-    return (chances.argmax(axis=1), chances.max(axis=1)), loaded.identity
+    return check.answers_of(loaded, images), loaded.identity

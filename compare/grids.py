@@ -9,10 +9,9 @@ import numpy as np
 
 from compare import report
 from compare.curves import Series
-from edgewise.show import NOT_MEASURED, cell, count
-from edgewise.summary import Interval, Summary, TierSummary
+from edgewise.show import NOT_MEASURED, cell, count, interval, megabytes, percent
+from edgewise.summary import Summary, TierSummary
 
-MEGABYTE: Final = 1e6
 NOT_SET: Final = "not set"
 """A setting that has no value."""
 
@@ -26,18 +25,6 @@ class Grid:
     rows: Sequence[Sequence[str]]
     words: bool = False
     """Its cells are words, and no numbers."""
-
-
-def interval(found: Interval | None, *, times: float = 1, digits: int = 1) -> str:
-    """Write an interval."""
-    if found is None:
-        return NOT_MEASURED
-    return f"{cell(found.low * times, digits=digits)} to {cell(found.high * times, digits=digits)}"
-
-
-def percent(share: float | None) -> str:
-    """Write a share in percent."""
-    return cell(None if share is None else share * 100, digits=2)
 
 
 def measured(tier: TierSummary) -> int:
@@ -266,10 +253,10 @@ def costs(summary: Summary) -> Grid:
             count(tier.tasks),
             cell(tier.batch_mean),
             cell(tier.cpu_s),
-            _megabytes(tier.memory_bytes, digits=0),
-            _megabytes(tier.uplink_bytes, digits=2),
+            megabytes(tier.memory_bytes, digits=0),
+            megabytes(tier.uplink_bytes),
             cell(tier.per_1000_correct.cpu_s, digits=2),
-            _megabytes(tier.per_1000_correct.uplink_bytes, digits=2),
+            megabytes(tier.per_1000_correct.uplink_bytes),
         )
         for name, tier in summary.tiers.items()
     ]
@@ -278,17 +265,13 @@ def costs(summary: Summary) -> Grid:
     return Grid("What gave the results, and its cost", (*head, *per), rows)
 
 
-def _megabytes(size_bytes: float | None, *, digits: int) -> str:
-    return cell(None if size_bytes is None else size_bytes / MEGABYTE, digits=digits)
-
-
 def part_costs(manifest: Mapping[str, Any]) -> Iterator[Grid]:
     """Give what each process took, as it accounted for itself."""
     rows = []
     for part, ran in manifest.get("parts", {}).items():
         for account in ran.get("accounts") or [{}]:
             cpu_s, memory = account.get("cpu_s"), account.get("memory_bytes")
-            rows.append((part, cell(cpu_s), _megabytes(memory, digits=0)))
+            rows.append((part, cell(cpu_s), megabytes(memory, digits=0)))
     if rows:
         yield Grid("Each process, as it accounted for itself", ("part", "CPU s", "memory MB"), rows)
 
@@ -309,7 +292,7 @@ def manifest_grids(summary: Summary, manifest: Mapping[str, Any]) -> Iterator[Gr
         where = {
             name.replace("_", " "): value for name, value in host.items() if name not in {"memory_bytes", "python"}
         }
-        yield _named("Where", where | {"memory MB": _megabytes(host.get("memory_bytes"), digits=0)})
+        yield _named("Where", where | {"memory MB": megabytes(host.get("memory_bytes"), digits=0)})
     if summary.limits is not None:
         judged = summary.limits.model_dump() | {"deadline_ms": summary.deadline_ms}
         yield _named("Judged by", {name.replace("_", " "): value for name, value in judged.items()})

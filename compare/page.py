@@ -20,7 +20,7 @@ from compare.grids import Grid
 from compare.plots import Words
 from edgewise import dataset
 from edgewise.errors import ConfigError, MissingError
-from edgewise.show import NOT_MEASURED, cell, count
+from edgewise.show import NOT_MEASURED, cell, count, interval, percent
 from edgewise.summary import Difference, Reason, Summary
 
 NAME: Final = "report.html"
@@ -151,7 +151,7 @@ def _first(later_ms: Difference, *, shared: bool) -> str:
     if later_ms.p50 is None:
         return "Too few frames were answered by both tiers to say which was faster."
     within = later_ms.p50_interval
-    sure = f" (95 % interval of the median difference: {grids.interval(within)} ms)"
+    sure = f" (95 % interval of the median difference: {interval(within)} ms)"
     if later_ms.p50 == 0 or (within is not None and within.low <= 0 <= within.high):
         return f"Neither tier was faster{sure if within else ''}."
     first, second = ("gateway", "cluster") if later_ms.p50 > 0 else ("cluster", "gateway")
@@ -162,7 +162,7 @@ def _first(later_ms: Difference, *, shared: bool) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return NOT_MEASURED if share is None else f"{cell(share * 100, digits=2)} %"
+    return NOT_MEASURED if share is None else f"{percent(share)} %"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from edgewise.errors import ConfigError
-from edgewise.show import NOT_MEASURED, cell, count, grid, titled
+from edgewise.show import NOT_MEASURED, cell, count, grid, interval, megabytes, percent, titled
 from edgewise.show import table as show_table
 from edgewise.show import text as show_text
-from edgewise.summary import Interval, Reason, Summary, TierSummary
+from edgewise.summary import Reason, Summary, TierSummary
 
 MICRO_BATCH: Final = (
     "latest_offset",
@@ -48,29 +48,34 @@ def read(folder: Path) -> Summary:
 
 def rendered(summary: Summary) -> RenderableType:
     """Lay a summary out for the terminal."""
-    valid = summary.verdict == "VALID"
-    head = Text.assemble(
-        (f" {summary.verdict} ", "bold white on green" if valid else "bold white on red"), f"  run {summary.run}"
-    )
     # Whether both tiers answer alike stands before how fast either is.
     tables = (_funnel, _paired, _tiers, _costs, _latency, _micro_batches)
-    return Group(head, *_reasons(summary), *(part for table in tables for part in table(summary)), *_remarks(summary))
+    head = verdict(summary.verdict, f"run {summary.run}")
+    return Group(
+        head, *reasons(summary.reasons), *(part for table in tables for part in table(summary)), *_remarks(summary)
+    )
 
 
-def _reasons(summary: Summary) -> Iterator[RenderableType]:
+def verdict(found: str, of: str) -> Text:
+    """Give the line that stands before any number."""
+    return Text.assemble((f" {found} ", f"bold white on {'green' if found == 'VALID' else 'red'}"), f"  {of}")
+
+
+def reasons(found: Sequence[Reason]) -> Iterator[RenderableType]:
     """Give each reason, the cause first, and under it what followed from it."""
-    for reason in summary.reasons:
-        yield Padding(Text(_said(reason)), (0, 0, 0, 2))
+    for reason in found:
+        yield Padding(Text(said(reason)), (0, 0, 0, 2))
         for below in reason.consequences:
-            yield Padding(Text(f"hence {_said(below)}"), (0, 0, 0, 4))
+            yield Padding(Text(f"hence {said(below)}"), (0, 0, 0, 4))
 
 
 def _remarks(summary: Summary) -> Iterator[RenderableType]:
     """Give what breaks no rule and is worth knowing."""
-    yield from (Text(f"Remark: {_said(remark)}", style="dim") for remark in summary.remarks)
+    yield from (Text(f"Remark: {said(remark)}", style="dim") for remark in summary.remarks)
 
 
-def _said(reason: Reason) -> str:
+def said(reason: Reason) -> str:
+    """Write a rule that was broken: what was found, its limit, and what to do."""
     unit = f" {reason.unit}" if reason.unit else ""
     return f"{reason.rule}: {reason.found}{unit} (limit {reason.limit}{unit}); {reason.next}"
 
@@ -126,7 +131,7 @@ def _paired(summary: Summary) -> Iterator[RenderableType]:
     table = grid(numbers=names)
     table.add_row(
         count(both.frames),
-        cell(_percent(both.agreement), digits=2),
+        percent(both.agreement),
         count(both.both_right),
         count(both.only_gateway_right),
         count(both.only_cluster_right),
@@ -134,8 +139,8 @@ def _paired(summary: Summary) -> Iterator[RenderableType]:
     )
     p = cell(both.mcnemar_p, digits=3)
     note = (
-        f"Accuracy, cluster minus gateway: {cell(_percent(both.accuracy_difference), digits=2)} points "
-        f"(95 % interval {_interval(both.accuracy_difference_interval, times=100, digits=2)}); McNemar's p {p}."
+        f"Accuracy, cluster minus gateway: {percent(both.accuracy_difference)} points "
+        f"(95 % interval {interval(both.accuracy_difference_interval, times=100, digits=2)}); McNemar's p {p}."
     )
     yield from titled("The same frames on both tiers", table, note)
 
@@ -151,11 +156,11 @@ def _tiers(summary: Summary) -> Iterator[RenderableType]:
             count(tier.rejected),
             count(tier.duplicates),
             count(tier.reordered),
-            cell(_percent(tier.accuracy), digits=2),
+            percent(tier.accuracy),
             cell(tier.throughput_hz),
         )
     sure = ", ".join(
-        f"{name} {_interval(tier.accuracy_interval, times=100, digits=2)}" for name, tier in summary.tiers.items()
+        f"{name} {interval(tier.accuracy_interval, times=100, digits=2)}" for name, tier in summary.tiers.items()
     )
     notes = (f"95 % interval of the accuracy: {sure}.",) if sure else ()
     yield from titled("Results, in frames", table, *notes)
@@ -170,12 +175,12 @@ def _costs(summary: Summary) -> Iterator[RenderableType]:
             tier.model or NOT_MEASURED,
             cell(tier.batch_mean),
             cell(tier.cpu_s),
-            cell(_megabytes(tier.memory_bytes), digits=0),
-            cell(_megabytes(tier.uplink_bytes), digits=2),
+            megabytes(tier.memory_bytes, digits=0),
+            megabytes(tier.uplink_bytes),
         )
     each = "; ".join(
         f"{name} {cell(tier.per_1000_correct.cpu_s, digits=2)} CPU s, "
-        f"{cell(_megabytes(tier.per_1000_correct.uplink_bytes), digits=2)} MB uplink"
+        f"{megabytes(tier.per_1000_correct.uplink_bytes)} MB uplink"
         for name, tier in summary.tiers.items()
     )
     notes = (f"For 1,000 right answers: {each}.",) if each else ()
@@ -188,7 +193,7 @@ def _latency(summary: Summary) -> Iterator[RenderableType]:
     for name, tier in summary.tiers.items():
         found = tier.latency_ms
         numbers = (cell(value) for value in (found.p50, found.p90, found.p99, found.p999))
-        on_time = cell(_percent(tier.on_time), digits=2)
+        on_time = percent(tier.on_time)
         frames = tier.results + tier.missing if tier.measured is None else tier.measured
         table.add_row(name, count(frames), *numbers, on_time)
     yield from titled("Latency from due to seen, ms", table, *_notes(summary))
@@ -227,7 +232,7 @@ def _notes(summary: Summary) -> Iterator[str]:
     if (both := summary.paired) is not None:
         later = both.latency_difference_ms
         frames = both.frames if both.measured is None else both.measured
-        sure = "" if later.p50_interval is None else f" (95 %: {_interval(later.p50_interval)})"
+        sure = "" if later.p50_interval is None else f" (95 %: {interval(later.p50_interval)})"
         yield (
             f"Of the same frame, cluster minus gateway ({count(frames)} frames): "
             f"p50 {_ms(later.p50)}{sure}, p90 {_ms(later.p90)}."
@@ -244,20 +249,6 @@ def _slowest(name: str, tier: TierSummary) -> str:
         late = "infinite" if worst.latency_ms is None else f"{cell(worst.latency_ms)} ms"
         said = f"{worst.name} {worst.percentile} {late} ({count(worst.frames)} frames)"
     return f"{name} {said}" + (f", {count(starved)} starved" if starved else "")
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else share * 100
-
-
-def _megabytes(size_bytes: float | None) -> float | None:
-    return None if size_bytes is None else size_bytes / 1e6
-
-
-def _interval(found: Interval | None, *, times: float = 1, digits: int = 1) -> str:
-    if found is None:
-        return NOT_MEASURED
-    return f"{cell(found.low * times, digits=digits)} to {cell(found.high * times, digits=digits)}"
 
 
 def _ms(value: float | None) -> str:

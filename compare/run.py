@@ -84,7 +84,7 @@ def _all(
         say(f"run {number} of {len(rounds)}: {' and '.join(tiers)}")
         summary = _one(scenario, tiers, own, brokers=brokers, clock=clock)
         for reason in summary.reasons:
-            say(f"INVALID: {reason.rule}: {reason.found} (limit {reason.limit}); {reason.next}")
+            say(f"INVALID: {report.said(reason)}")
         yield own.name, summary
 
 

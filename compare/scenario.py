@@ -1,6 +1,5 @@
 """What a comparison run is: a TOML file, or a shipped one by name, with single values set on top."""
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -9,7 +8,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgewise.errors import ConfigError
+from edgewise.errors import ConfigError, meant
 from edgewise.messages import Codec, Tier
 from edgewise.summary import Limits
 from models.engine import Name
@@ -212,9 +211,7 @@ def _explained(error: ValidationError) -> str:
     for part in wrong["loc"][:-1]:
         inner = kind.model_fields[str(part)].annotation
         kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else kind
-    near = difflib.get_close_matches(str(wrong["loc"][-1]), kind.model_fields, n=1)
-    meant = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(kind.model_fields)}"
-    return f"{place} is not known{meant}"
+    return f"{place} is not known; {meant(str(wrong['loc'][-1]), kind.model_fields)}"
 
 
 def text(scenario: Scenario) -> str:

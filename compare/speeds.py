@@ -29,7 +29,7 @@ from edgewise.errors import ConfigError
 from edgewise.parts import say
 from edgewise.places import CHECKOUT
 from models import card
-from models.engine import NAMES, model_file
+from models.engine import NAMES, model_file, refuse_unknown
 from models.engine import cores as available
 
 CORES: Final = (1, 2)
@@ -143,8 +143,7 @@ def asked(*, model: str, engines: str, batches: str, cores: str, **others: Any) 
         cores=numbers("--cores", cores) if cores else tuple(number for number in CORES if number <= allowed),
         **others,
     )
-    if unknown := [name for name in found.engines if name not in NAMES]:
-        raise ConfigError(f"--engines {unknown[0]!r} is not known; there is: {', '.join(NAMES)}")
+    refuse_unknown(found.engines, known=NAMES)
     if too_large := [batch for batch in found.batches if batch > found.images]:
         raise ConfigError(f"--batches {too_large[0]} is more than the {found.images:,} images there are")
     if too_many := [number for number in found.cores if number > allowed]:

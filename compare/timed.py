@@ -67,8 +67,8 @@ def done(task: Task) -> dict[str, object]:
         return {"labels": check.reference(engine.model_file(task.model), images).labels.tolist()}
     loaded = engine.load(task.engine, model=task.model, threads=len(task.cores))
     if task.what == "answers":
-        labels = check.chances_of(loaded, images).argmax(axis=1).tolist()
-        return {"labels": labels, "identity": loaded.identity}
+        labels, _ = check.answers_of(loaded, images)
+        return {"labels": labels.tolist(), "identity": loaded.identity}
     clock = SystemClock()
     rates = [rate_hz(loaded.classify, images, batch=batch, each_s=task.each_s, clock=clock) for batch in task.batches]
     return {"rates_hz": rates}

@@ -13,6 +13,7 @@ prints it in one line and leaves with ``exit_code``; anything else is a bug and 
 its traceback.
 """
 
+from collections.abc import Collection
 from typing import ClassVar
 
 
@@ -68,3 +69,11 @@ class PartDiedError(InvalidRunError):
     def __init__(self, part: str, *, code: int | None, said: str) -> None:
         self.part, self.code = part, code
         super().__init__(f"the {part} ended with exit code {code}; {said}")
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """Say of a name that is not known which one was perhaps meant, or which there are."""
+    import difflib  # late: only mistakes need it
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

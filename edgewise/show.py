@@ -4,12 +4,15 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from edgewise.statistics import Bounds
 
 REPORT_COLUMNS: Final = 120
 """Of a report that does not go to a terminal."""
@@ -25,6 +28,23 @@ def cell(value: float | None, *, digits: int = 1) -> str:
 def count(value: int | None) -> str:
     """Write a count."""
     return NOT_MEASURED if value is None else f"{value:,}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share in percent."""
+    return cell(None if share is None else share * 100, digits=2)
+
+
+def megabytes(size_bytes: float | None, *, digits: int = 2) -> str:
+    """Write a size in megabytes."""
+    return cell(None if size_bytes is None else size_bytes / 1e6, digits=digits)
+
+
+def interval(found: "Bounds | None", *, times: float = 1, digits: int = 1) -> str:
+    """Write where a value lies, each end ``times`` as large as it is given."""
+    if found is None:
+        return NOT_MEASURED
+    return f"{cell(found.low * times, digits=digits)} to {cell(found.high * times, digits=digits)}"
 
 
 def grid(*names: str, numbers: tuple[str, ...]) -> Table:

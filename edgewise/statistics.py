@@ -7,7 +7,7 @@ runs differ is for repeats to say.
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,18 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+class Bounds(Protocol):
+    """Any interval, a summary's too."""
+
+    @property
+    def low(self) -> float:
+        """Its lower end."""
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
 
 
 class Trend(NamedTuple):
@@ -169,6 +181,6 @@ def student_t(freedom: int) -> float:
     )
 
 
-def overlap(one: Interval, other: Interval) -> bool:
+def overlap(one: Bounds, other: Bounds) -> bool:
     """Say whether two intervals have a value in common: then no difference is claimed."""
     return one.low <= other.high and other.low <= one.high

@@ -50,6 +50,12 @@ def chances_of(loaded: engine.Loaded, images: NDArray[np.uint8]) -> Chances:
     return np.concatenate([loaded.chances(images[first : first + BATCH]) for first in range(0, len(images), BATCH)])
 
 
+def answers_of(loaded: engine.Loaded, images: NDArray[np.uint8]) -> tuple[Labels, Scores]:
+    """Give label and score of any number of images."""
+    chances = chances_of(loaded, images)
+    return chances.argmax(axis=1), chances.max(axis=1)
+
+
 def compared(
     name: str, answers: tuple[Labels, Scores], expected: Reference, *, truth: NDArray[np.integer], identity: str
 ) -> Check:

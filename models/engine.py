@@ -133,6 +133,12 @@ def load(engine: str, *, model: str, threads: int = 0) -> Loaded:
     return loaded
 
 
+def refuse_unknown(engines: Sequence[str], *, known: Sequence[str]) -> None:
+    """Raise ConfigError if one of several engines is not known."""
+    if unknown := [name for name in engines if name not in known]:
+        raise ConfigError(f"--engines {unknown[0]!r} is not known; there is: {', '.join(known)}")
+
+
 def refuse_other_images(file: Path, *, shape: tuple[int, int, int], classes: int) -> None:
     """Raise ConfigError for a model that does not classify the data set's images."""
     wanted, found = (*dataset.SHAPE, len(dataset.CLASSES)), (*shape, classes)

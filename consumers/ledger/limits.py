@@ -1,11 +1,10 @@
 """Limits as they are typed: ``late_ms=50``."""
 
-import difflib
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from edgewise.errors import ConfigError
+from edgewise.errors import ConfigError, meant
 from edgewise.summary import Limits
 
 
@@ -21,9 +20,7 @@ def typed(said: Sequence[str]) -> Limits:
         if not equals:
             raise ConfigError(f"--limit {one!r} is not NAME=VALUE, for example late_ms=50")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            raise ConfigError(f"--limit {name} is not known; {meant}")
+            raise ConfigError(f"--limit {name} is not known; {meant(name, known)}")
         values[name] = value
     try:
         return Limits.model_validate(values)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.errors import ConfigError
 from models import card
 from models.engine import Chances, Loaded, cores
 from models.exports import onnx
@@ -28,7 +27,6 @@ class OnnxEngine(Loaded):
         import onnxruntime  # type: ignore[import-untyped]
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         options.intra_op_num_threads = threads or cores()
         options.inter_op_num_threads = 1
         # Threads that wait by spinning take the cores that decode, fetch and publish.
@@ -36,11 +34,8 @@ class OnnxEngine(Loaded):
         int8 = precision == "int8"
         file = onnx.file(model, int8=int8)
         self.identity = card.ran(card.known(model), file, int8=int8)
-        try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors have no class of their own
-            raise ConfigError(f"ONNX Runtime cannot read {model}: {str(error).strip()[:200]}") from error
-        self._signature = onnx.signature(file)
+        self._session = onnx.session(file, options)
+        self._signature = onnx.described(self._session, file)
         self.shape, self.classes = self._signature.shape, self._signature.classes
 
     def chances(self, images: NDArray[np.uint8]) -> Chances:

@@ -82,13 +82,32 @@ def signature(file: Path) -> Signature:
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return described(session(file, options), file)
+
+
+def session(file: Path, options: Any) -> Any:  # noqa: ANN401 - ONNX Runtime has no types
+    """Open an ONNX file in ONNX Runtime, which then complains of errors alone.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    import onnxruntime
+
+    options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no class of their own
         said = str(error).strip().splitlines() or ["no reason given"]
         raise ConfigError(f"ONNX Runtime cannot read {file}: {said[0][:200]}") from error
+
+
+def described(session: Any, file: Path) -> Signature:  # noqa: ANN401 - as above
+    """Say what an opened ONNX file takes and gives.
+
+    Raises:
+        ConfigError: it is no classifier of uint8 RGB images.
+    """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     found = f"{[(one.type, one.shape) for one in inputs]} to {[(one.type, one.shape) for one in outputs]}"
     wanted = "one input of uint8 RGB images, N x height x width x 3 or N x 3 x height x width, one output N x classes"
