@@ -1,5 +1,6 @@
 """A run's folder: everything needed to check it, under one name."""
 
+import hashlib
 import json
 import os
 import platform
@@ -16,11 +17,14 @@ import psutil
 from compare import machine
 from edgewise import __version__
 from edgewise.clock import Clock, utc_name
-from edgewise.errors import MissingError
+from edgewise.errors import ConfigError, MissingError
 from edgewise.places import CHECKOUT
 
 SPACE_NEEDED_BYTES: Final = 200 << 20
 """Of a short run: brokers' data, logs, one row a frame."""
+MANIFEST: Final = "manifest.json"
+RESULT_FILES: Final = ("frames.parquet", "summary.json")
+"""What a run came to: the manifest has their checksums."""
 
 
 def make(runs: Path, scenario: str, *, clock: Clock) -> Path:
@@ -44,24 +48,47 @@ def make(runs: Path, scenario: str, *, clock: Clock) -> Path:
 
 
 def write_manifest(folder: Path, *, scenario: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
-    """Write ``manifest.json``: what ran, where, with which settings.
+    """Write ``manifest.json``: what ran, where, with which settings, and what must not change from now on.
 
     Raises:
         MissingError: the disk does not take it.
     """
-    manifest = {
+    content = {
         "version": __version__,
         "commit": _commit(),
         "host": _host(),
         "packages": {found.name: found.version for found in sorted(distributions(), key=lambda one: one.name.lower())},
         "scenario": dict(scenario),
         "parts": dict(parts),
+        "files": {name: sha256(folder / name) for name in RESULT_FILES if (folder / name).exists()},
     }
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     try:
-        path.write_text(json.dumps(manifest, indent=1, default=str) + "\n")
+        path.write_text(json.dumps(content, indent=1, default=str) + "\n")
     except OSError as error:
         raise MissingError(f"{path} cannot be written: {error.strerror}; free some space") from error
+
+
+def manifest(folder: Path) -> Mapping[str, Any]:
+    """Read what ran where; nothing of a run that only a ledger accounted for.
+
+    Raises:
+        ConfigError: there is something that is no manifest.
+    """
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read as a manifest: {error}; was the run cut off?") from error
+    return found if isinstance(found, dict) else {}
+
+
+def sha256(path: Path) -> str:
+    """Give a file's checksum."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _host() -> dict[str, Any]:

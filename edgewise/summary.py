@@ -111,6 +111,17 @@ class Lateness(_Part):
     max: float | None
 
 
+class Generator(_Part):
+    """What was asked of the cameras, beside what they can do: near it, a run would measure them."""
+
+    offered_hz: float
+    """Frames a second of all cameras together."""
+    ceiling_hz: float
+    """That the same cameras sent at most, with nobody behind them."""
+    limit_share: float
+    """Of the ceiling, that may be asked."""
+
+
 class Latency(_Part):
     """From due to seen by the ledger, milliseconds; a missing frame counts as infinity, printed as null."""
 
@@ -148,6 +159,17 @@ class PerThousand(_Part):
 
     cpu_s: float | None = None
     uplink_bytes: float | None = None
+    money: float | None = None
+    """Modelled by the run's tariff, in its currency; None if none was declared."""
+    energy_j: float | None = None
+    """Modelled by the run's tariff: nobody measured joules."""
+
+
+class Declared(_Part):
+    """Whose prices and watts modelled figures are made of."""
+
+    name: str
+    currency: str
 
 
 class TierSummary(_Part):
@@ -254,8 +276,12 @@ class Summary(_Part):
     """What is worth knowing and makes no run INVALID."""
     limits: Limits | None = None
     """What the run was judged by."""
+    generator: Generator | None = None
+    """None where the ceiling was not measured first."""
     deadline_ms: float | None = None
     """By when an answer is on time, from due to seen."""
+    tariff: Declared | None = None
+    """By which money and energy are modelled; None if none was declared."""
     warm_up: WarmUp | None = None
     """None if the run was too short to have one."""
     frames: FrameCounts

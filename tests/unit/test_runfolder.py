@@ -12,7 +12,7 @@ import pytest
 from compare import runfolder
 from edgewise import __version__
 from edgewise.clock import SECOND_NS, ManualClock
-from edgewise.errors import MissingError
+from edgewise.errors import ConfigError, MissingError
 
 NOON = ManualClock(start_ns=1_795_262_400 * SECOND_NS)
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil gives it
@@ -56,7 +56,7 @@ def test_a_disk_with_room_for_a_run_will_do(tmp_path: Path, monkeypatch: pytest.
 def test_the_manifest_says_what_ran_where_and_with_what(tmp_path: Path) -> None:
     runfolder.write_manifest(tmp_path, scenario={"cameras": 4, "runs": Path("runs")}, parts={"bridge": ["edgewise"]})
     found = json.loads((tmp_path / "manifest.json").read_text())
-    assert set(found) == {"version", "commit", "host", "packages", "scenario", "parts"}
+    assert set(found) == {"version", "commit", "host", "packages", "scenario", "parts", "files"}
     assert found["version"] == __version__
     assert found["packages"]["pydantic"] == version("pydantic")
     assert found["scenario"] == {"cameras": 4, "runs": "runs"}
@@ -64,6 +64,24 @@ def test_the_manifest_says_what_ran_where_and_with_what(tmp_path: Path) -> None:
     assert {"name", "system", "python", "processor", "cores", "cores_allowed", "memory_bytes"} == set(found["host"])
     assert found["host"]["memory_bytes"] > 1 << 28
     assert len(found["host"]["cores_allowed"]) >= 1
+
+
+def test_the_manifest_has_the_checksums_of_the_result_files_that_there_are(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("abc")
+    runfolder.write_manifest(tmp_path, scenario={}, parts={})
+    assert runfolder.manifest(tmp_path)["files"] == {
+        "summary.json": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    }
+
+
+def test_a_folder_of_a_ledger_alone_has_no_manifest(tmp_path: Path) -> None:
+    assert runfolder.manifest(tmp_path) == {}
+
+
+def test_a_manifest_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"version": "0.')
+    with pytest.raises(ConfigError, match=r"manifest\.json cannot be read as a manifest: .*; was the run cut off\?"):
+        runfolder.manifest(tmp_path)
 
 
 def test_a_disk_that_takes_no_manifest_is_named(tmp_path: Path) -> None:
