@@ -1,15 +1,16 @@
 """What several runs of one scenario say together: each figure's median and range, and whether one tier wins it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from compare import report
 from compare.scenario import Placement, Scenario
-from edgewise.errors import MissingError
+from edgewise.errors import ConfigError, MissingError
 from edgewise.messages import Tier
 from edgewise.show import NOT_MEASURED, cell, grid, interval, titled
 from edgewise.statistics import median_interval, overlap
@@ -18,6 +19,7 @@ from edgewise.summary import Interval, Reason, Summary, TierSummary
 BETTER: Final = "Better only where the intervals do not overlap; - is no difference that the repeats show."
 REPEATS_NEEDED: Final = 3
 """Before a difference may be called a win."""
+NAME: Final = "comparison.json"
 
 
 class _Part(BaseModel):
@@ -39,8 +41,17 @@ class Spread(_Part):
     values: list[float]
     """In the order of the runs."""
     median: float
+    min: float
+    max: float
     interval: Interval
     """Of the median, 95 %, by bootstrap over the repeats."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ends(cls, given: Any) -> Any:  # noqa: ANN401 - as it stands in a file
+        """Take least and most from the values, where an older version did not write them."""
+        values = given.get("values") if isinstance(given, dict) else None
+        return {"min": min(values), "max": max(values)} | given if values else given
 
 
 class Figure(_Part):
@@ -74,16 +85,22 @@ Take = Callable[[TierSummary], float | None]
 FIGURES: Final[Sequence[tuple[str, str, bool, Take]]] = (
     ("latency p50", "ms", False, lambda tier: tier.latency_ms.p50),
     ("latency p99", "ms", False, lambda tier: tier.latency_ms.p99),
-    ("right and on time", "%", True, lambda tier: None if tier.on_time is None else tier.on_time * 100),
-    ("accuracy", "%", True, lambda tier: None if tier.accuracy is None else tier.accuracy * 100),
+    ("right and on time", "%", True, lambda tier: in_percent(tier.on_time)),
+    ("accuracy", "%", True, lambda tier: in_percent(tier.accuracy)),
     ("CPU for 1,000 right", "s", False, lambda tier: tier.per_1000_correct.cpu_s),
-    ("uplink for 1,000 right", "MB", False, lambda tier: _mb(tier.per_1000_correct.uplink_bytes)),
+    ("uplink for 1,000 right", "MB", False, lambda tier: in_megabytes(tier.per_1000_correct.uplink_bytes)),
 )
 """Name, unit, whether more is better, and where it stands in a tier's summary."""
 
 
-def _mb(found: float | None) -> float | None:
-    return None if found is None else found / 1e6
+def in_percent(share: float | None) -> float | None:
+    """Give a share in percent."""
+    return None if share is None else share * 100
+
+
+def in_megabytes(size_bytes: float | None) -> float | None:
+    """Give a size in megabytes."""
+    return None if size_bytes is None else size_bytes / 1e6
 
 
 def compared(scenario: Scenario, runs: Sequence[tuple[str, Summary]]) -> Comparison:
@@ -149,7 +166,45 @@ def _figure(name: str, unit: str, values: Mapping[str, list[float]], *, more: bo
 
 def _spread(values: list[float]) -> Spread:
     middle, (low, high) = median_interval(values)
-    return Spread(values=values, median=middle, interval=Interval(low=low, high=high))
+    return Spread(values=values, median=middle, min=min(values), max=max(values), interval=Interval(low=low, high=high))
+
+
+def answer(compared: Comparison) -> str:
+    """Give what the runs say together, in a sentence."""
+    if compared.verdict != "VALID":
+        return "None: this comparison is INVALID and its numbers must not be used."
+    if compared.no_winner:
+        return f"No tier is called better: {compared.no_winner}."
+    names = {tier.value: [figure.name for figure in compared.figures if figure.better == tier.value] for tier in Tier}
+    parts = [f"the {tier} is better in {listed(won)}" for tier, won in names.items() if won]
+    alike = [figure.name for figure in compared.figures if figure.better is None and _decided(figure)]
+    few = [figure.name for figure in compared.figures if not _decided(figure)]
+    parts += [f"no difference that the repeats show in {listed(alike)}"] if alike else []
+    parts += [f"not measured in {REPEATS_NEEDED} runs of each tier: {listed(few)}"] if few else []
+    said = "; ".join(parts)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
+def better(compared: Comparison, figure: Figure) -> str:
+    """Name the better tier; - is no difference that the repeats show, n/a no comparison."""
+    if figure.better:
+        return figure.better
+    return NOT_MEASURED if compared.no_winner or not _decided(figure) else "-"
+
+
+def _decided(figure: Figure) -> bool:
+    """Say whether both tiers have the figure often enough to be compared in it."""
+    return len(figure.tiers) > 1 and min(len(spread.values) for spread in figure.tiers.values()) >= REPEATS_NEEDED
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write figures in a row: latency p50, p99 and accuracy."""
+    latency = "latency "
+    short = [
+        name.removeprefix(latency) if place and names[place - 1].startswith(latency) else name
+        for place, name in enumerate(names)
+    ]
+    return " and ".join([", ".join(short[:-1]), short[-1]] if len(short) > 1 else short)
 
 
 def write(compared: Comparison, folder: Path) -> None:
@@ -158,28 +213,64 @@ def write(compared: Comparison, folder: Path) -> None:
     Raises:
         MissingError: the disk does not take it.
     """
-    path = folder / "comparison.json"
+    path = folder / NAME
     try:
         path.write_text(compared.model_dump_json(indent=1, by_alias=True) + "\n")
     except OSError as error:
         raise MissingError(f"{path} cannot be written: {error.strerror}; free some space") from error
 
 
+def read(folder: Path) -> Comparison:
+    """Read a comparison's folder.
+
+    Raises:
+        ConfigError: there is none, or it is none.
+    """
+    path = folder / NAME
+    try:
+        return Comparison.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder} is no comparison's folder: it has no {NAME}; runs stand in runs/") from error
+    except (ValidationError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read as a comparison; was it written by another version?") from error
+
+
 def rendered(compared: Comparison) -> RenderableType:
     """Lay a comparison out for the terminal: the verdict, the figures, and whether one tier may be called better."""
     head = report.verdict(compared.verdict, f"{compared.scenario}, {len(compared.runs)} runs")
-    tiers = [tier.value for tier in Tier]
-    columns = [name for tier in tiers for name in (tier, f"95 % of {tier}")]
-    table = grid("figure", numbers=tuple(columns))
+    numbers = ("median", "min to max", "95 % interval")
+    table = grid("figure", "tier", numbers=numbers)
     table.add_column("better")
+    tiers = tiers_of(compared)
     for figure in compared.figures:
-        cells = [text for tier in tiers for text in _cells(figure.tiers.get(tier))]
-        table.add_row(f"{figure.name}, {figure.unit}", *cells, figure.better or "-")
-    why = f"No tier is called better: {compared.no_winner}." if compared.no_winner else BETTER
-    return Group(head, *report.reasons(compared.reasons), *titled("Medians over the repeats", table, why))
+        for place, (tier, cells) in enumerate(rows(figure, tiers)):
+            first = place == 0
+            table.add_row(written(figure) if first else "", tier, *cells, better(compared, figure) if first else "")
+    notes = () if compared.no_winner else (BETTER,)
+    return Group(
+        head,
+        *report.reasons(compared.reasons),
+        Text(answer(compared)),
+        *titled("Over the repeats", table, *notes),
+    )
 
 
-def _cells(spread: Spread | None) -> tuple[str, str]:
-    if spread is None:
-        return NOT_MEASURED, NOT_MEASURED
-    return cell(spread.median, digits=2), interval(spread.interval, digits=2)
+def written(figure: Figure) -> str:
+    """Name a figure with its unit."""
+    return f"{figure.name}, {figure.unit}"
+
+
+def tiers_of(compared: Comparison) -> Sequence[str]:
+    """Name the tiers that ran, in the order of the data."""
+    return [tier.value for tier in Tier if any(tier.value in run.tiers for run in compared.runs)]
+
+
+def rows(figure: Figure, tiers: Sequence[str]) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Give each tier's median, least to most, and interval, as written; n/a where no run measured the figure."""
+    for tier in tiers:
+        spread = figure.tiers.get(tier)
+        if spread is None:
+            yield tier, (NOT_MEASURED,) * 3
+            continue
+        ends = Interval(low=spread.min, high=spread.max)
+        yield tier, (cell(spread.median, digits=2), interval(ends, digits=2), interval(spread.interval, digits=2))

@@ -4,22 +4,21 @@ Its numbers are the summary's, written as the text report writes them; only pict
 confusion matrices and the table by period come from the per-frame table.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from compare import curves, grids, plots, report
+from compare import curves, grids, plots, report, runfolder
 from compare.curves import Frames
 from compare.grids import Grid
 from compare.plots import Words
 from edgewise import dataset
-from edgewise.errors import ConfigError, MissingError
+from edgewise.errors import MissingError
 from edgewise.show import NOT_MEASURED, cell, count, interval, percent
 from edgewise.summary import Difference, Reason, Summary
 
@@ -56,13 +55,20 @@ def write(folder: Path, out: Path | None = None) -> Path:
     """Write a run folder's page, whole or not at all; give its path.
 
     Raises:
-        ConfigError: the folder is none of a run.
+        ConfigError: the folder is none of a run, or something in it cannot be read.
         MissingError: the disk does not take the page.
     """
     summary = report.read(folder)
     frames = curves.read(folder / "frames.parquet", tiers=list(summary.tiers))
-    page = rendered(summary, frames, manifest=_manifest(folder / "manifest.json"))
-    place = out or folder / NAME
+    return put(rendered(summary, frames, manifest=runfolder.manifest(folder)), out or folder / NAME)
+
+
+def put(page: str, place: Path) -> Path:
+    """Write a page to its place, whole or not at all; give the place.
+
+    Raises:
+        MissingError: the disk does not take it.
+    """
     partial = place.with_name(f"{place.name}.part")
     try:
         partial.write_text(page, encoding="utf-8")
@@ -74,19 +80,8 @@ def write(folder: Path, out: Path | None = None) -> Path:
     return place
 
 
-def _manifest(path: Path) -> Mapping[str, Any]:
-    """Read what ran where; a run that was only accounted for by a ledger has no manifest."""
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read as a manifest: {error}; was the run cut off?") from error
-    return found if isinstance(found, dict) else {}
-
-
-def rendered(summary: Summary, frames: Frames | None, *, manifest: Mapping[str, Any]) -> str:
-    """Lay a run out as HTML."""
+def template(name: str) -> Template:
+    """Give a page's template."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -94,8 +89,13 @@ def rendered(summary: Summary, frames: Frames | None, *, manifest: Mapping[str, 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return templates.get_template(name)
+
+
+def rendered(summary: Summary, frames: Frames | None, *, manifest: Mapping[str, Any]) -> str:
+    """Lay a run out as HTML."""
     shared = shared_cores(manifest)
-    return templates.get_template(TEMPLATE).render(
+    return template(TEMPLATE).render(
         summary=summary,
         reasons=[broken(one) for one in summary.reasons],
         remarks=[broken(one) for one in summary.remarks],

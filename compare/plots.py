@@ -21,6 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from compare.comparison import Spread
 from compare.curves import Distribution, Series
 from edgewise.show import cell
 from edgewise.statistics import Floats
@@ -33,6 +34,7 @@ INK, GRID, GATEWAY, CLUSTER, OTHER = "#010101", "#020202", "#030303", "#040404",
 VARIABLES: Final = {INK: "ink", GRID: "grid", GATEWAY: "gateway", CLUSTER: "cluster", OTHER: "other"}
 COLOURS: Final = {"gateway": GATEWAY, "cluster": CLUSTER}
 DASHES: Final = {"gateway": "-", "cluster": "--"}
+DOTS: Final = {"gateway": "o", "cluster": "s"}
 FLOOR_MS: Final = 0.01
 """A logarithmic axis has no place for 0: what was faster is drawn here."""
 MOST_DOTS: Final = 120
@@ -269,4 +271,23 @@ def waterfall(tiers: Mapping[str, Mapping[str, float | None]], words: Words) -> 
             axes.xaxis.set_major_locator(MaxNLocator(5))
             axes.xaxis.set_major_formatter(FuncFormatter(_plain))
         panels[-1].set_xlabel("medians, one after the other, ms")
+    return _inside(drawn, words)
+
+
+def repeats(tiers: Mapping[str, Spread], words: Words, *, unit: str) -> Markup:
+    """Draw a figure over the repeats: a dot for each run, a bar for the interval, a stroke for the median."""
+    drawn = StringIO()
+    with _drawing(drawn, height=70 + 46 * len(tiers)) as (axes,):
+        for place, (name, one) in enumerate(tiers.items()):
+            colour = COLOURS[name]
+            axes.plot([one.min, one.max], [place, place], color=colour, linewidth=1)
+            axes.plot([one.interval.low, one.interval.high], [place, place], color=colour, linewidth=9, alpha=0.35)
+            axes.plot([one.median] * 2, [place - 0.2, place + 0.2], color=INK, linewidth=2.2)
+            axes.plot(one.values, [place] * len(one.values), DOTS[name], color=colour, markersize=5, clip_on=False)
+        axes.set_yticks(range(len(tiers)), list(tiers))
+        axes.set(xlabel=unit, ylim=(len(tiers) - 0.5, -0.5))
+        axes.margins(x=0.08)
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     return _inside(drawn, words)

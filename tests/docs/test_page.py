@@ -1,4 +1,4 @@
-"""The page of a run in a real browser: at a desk and on a telephone, in the light and in the dark."""
+"""The pages of a run and of a comparison in a real browser: at a desk and on a telephone, light and dark."""
 
 import re
 import shutil
@@ -10,8 +10,10 @@ from typing import Final, Literal
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from compare import comparison_page
 from compare import page as pages
 from edgewise.summary import Summary
+from tests.unit.test_comparison import folder_of, three
 from tests.unit.test_curves import a_minute
 from tests.unit.test_page import INVALID, run_folder
 from tests.unit.test_report import TWO
@@ -20,12 +22,17 @@ Scheme = Literal["light", "dark"]
 
 DESK, TELEPHONE = 1280, 390
 RUNS: Final[Mapping[str, Summary]] = {"VALID": TWO, "INVALID": INVALID}
+SEVERAL: Final = "several"
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
-COLOURS: Final = """() => {
+NAMED: Final = (
+    *("h1 .verdict", ".run", "h2", "p", ".note", "caption", "thead th", "td", "summary", ".matrix td.none"),
+    "svg text",
+)
+"""Of all letters of a run's page, one each."""
+COLOURS: Final = """names => {
   const shown = node => node && node.nodeName != 'HTML' ? [node, ...shown(node.parentElement)] : [];
   const solid = colour => colour != 'rgba(0, 0, 0, 0)' && !colour.startsWith('color(');
-  return ['h1 .verdict', '.run', 'h2', 'p', '.note', 'caption', 'thead th', 'td', 'summary', '.matrix td.none',
-          'svg text'].map(name => {
+  return names.map(name => {
     const node = document.querySelector(name);
     const style = getComputedStyle(node);
     const behind = shown(node).map(one => getComputedStyle(one).backgroundColor).find(solid);
@@ -54,9 +61,11 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """Give the pages of a VALID and of an INVALID run."""
+    """Give the pages of a VALID and of an INVALID run, and of a comparison."""
     folder = tmp_path_factory.mktemp("runs")
-    return {name: pages.write(run_folder(folder / name, summary, a_minute())) for name, summary in RUNS.items()}
+    of_runs = {name: pages.write(run_folder(folder / name, summary, a_minute())) for name, summary in RUNS.items()}
+    several = folder_of(folder / "several", three([10, 12, 11], [20, 19, 30]))
+    return of_runs | {SEVERAL: comparison_page.write(several)}
 
 
 @pytest.fixture(params=[DESK, TELEPHONE], ids=["desk", "telephone"])
@@ -126,7 +135,7 @@ def test_the_page_reads_well(shown: Page, verdict: str, width: int) -> None:
     # Letters stand out from what is behind them.
     faint = {
         name: round(found, 2)
-        for name, colour, behind in shown.evaluate(COLOURS)
+        for name, colour, behind in shown.evaluate(COLOURS, list(NAMED))
         if (found := contrast(colour, behind)) < 4.5
     }
     assert faint == {}
@@ -158,3 +167,30 @@ def test_the_scheme_changes_the_page_and_its_pictures(shown: Page, scheme: str) 
     )
     assert (brightness(paper) > 0.9, brightness(ink) < 0.1) == ((True, True) if scheme == "light" else (False, False))
     assert line.startswith("rgb")
+
+
+@pytest.mark.parametrize("verdict", [SEVERAL])
+def test_a_comparison_s_page_reads_well(shown: Page, width: int) -> None:
+    text = shown.inner_text("body")
+    assert text.startswith("VALID")
+    assert text.index("No rule was broken") < text.index("The answer") < text.index("latency p50")
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.locator("svg").count() == 3
+    assert shown.evaluate(OUTSIDE) == []
+    sizes = shown.evaluate("[...document.querySelectorAll('svg text')].map(one => one.getBoundingClientRect().height)")
+    assert min(sizes) >= 9
+    assert shown.locator("th:not([scope])").count() == 0
+    faint = [
+        (name, colour)
+        for name, colour, behind in shown.evaluate(COLOURS, [".verdict", "p", ".note", "td", "a", "svg text"])
+        if contrast(colour, behind) < 4.5
+    ]
+    assert faint == []
+
+
+def test_a_run_s_page_is_one_step_from_the_comparison_s(browser: Browser, written: Mapping[str, Path]) -> None:
+    tab = browser.new_page()
+    tab.goto(written[SEVERAL].as_uri())
+    tab.locator("a").first.click()
+    assert tab.inner_text("body") == "a run's page"
+    tab.close()

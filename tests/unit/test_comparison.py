@@ -1,13 +1,18 @@
 """Several runs put together: medians, intervals, and a winner only where all allow one."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from compare import comparison
-from compare.comparison import compared
+from compare import comparison, comparison_page
+from compare.comparison import Comparison, answer, compared, listed
 from compare.scenario import Cluster, Gateway, Placement, Scenario
+from edgewise.cli import runs
+from edgewise.errors import ConfigError
 from edgewise.statistics import median_interval
 from edgewise.summary import FrameCounts, Latency, Lateness, Reason, Summary, TierSummary
 
@@ -79,6 +84,7 @@ def test_a_tier_is_better_where_the_intervals_do_not_overlap() -> None:
     assert p50.better == "gateway"
     assert p50.tiers["cluster"].values == [20, 19, 30]
     assert p50.tiers["cluster"].median == 20
+    assert (p50.tiers["cluster"].min, p50.tiers["cluster"].max) == (19, 30)
     assert figure(found, "right and on time").better is None, "they are the same"
 
 
@@ -134,7 +140,169 @@ def test_it_is_laid_out_in_100_columns() -> None:
     with console.capture() as shown:
         console.print(comparison.rendered(compared(ALTERNATE, alternated([10, 12, 11], [20, 19, 30]))))
     text = shown.get()
-    assert "latency p50, ms" in text
-    assert "10.00 to 12.00" in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0] == "VALID compare, 6 runs"
+    assert lines[1].startswith("The gateway is better in latency p50; no difference that the repeats show in right and")
+    assert "latency p50, ms gateway 11.00 10.00 to 12.00 10.00 to 12.00 gateway" in lines
+    assert "cluster 20.00 19.00 to 30.00 19.00 to 30.00" in lines
+    assert "accuracy, % gateway 90.00 90.00 to 90.00 90.00 to 90.00 -" in lines
+    assert "latency p99, ms gateway n/a n/a n/a n/a" in lines, "p99 was not measured"
     assert "Better only where the intervals do not overlap" in text
-    assert "n/a" in text, "p99 was not measured"
+
+
+# --- the answer ---------------------------------------------------------------------------------
+
+
+def test_the_answer_is_one_sentence() -> None:
+    slow = tier(20).model_copy(update={"accuracy": 0.95})
+    found = compared(ALTERNATE, [run(gateway=tier(1))] * 3 + [run(cluster=slow)] * 3)
+    assert answer(found) == (
+        "The gateway is better in latency p50; the cluster is better in accuracy; no difference that the repeats show "
+        "in right and on time; not measured in 3 runs of each tier: latency p99, CPU for 1,000 right and uplink for "
+        "1,000 right."
+    )
+
+
+def test_the_answer_names_no_winner_where_there_is_none() -> None:
+    alone = Scenario(repeats=3, placement=Placement.GATEWAY)
+    assert answer(compared(alone, [run(gateway=tier(1))] * 3)) == "No tier is called better: one tier alone."
+    invalid = compared(ALTERNATE, [run("INVALID", gateway=tier(10))])
+    assert answer(invalid) == "None: this comparison is INVALID and its numbers must not be used."
+
+
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [
+        ([], ""),
+        (["accuracy"], "accuracy"),
+        (["latency p50", "latency p99"], "latency p50 and p99"),
+        (["latency p50", "latency p90", "accuracy"], "latency p50, p90 and accuracy"),
+        (["accuracy", "latency p50"], "accuracy and latency p50"),
+    ],
+)
+def test_figures_are_written_in_a_row(names: list[str], written: str) -> None:
+    assert listed(names) == written
+
+
+# --- its folder ---------------------------------------------------------------------------------
+
+
+def folder_of(place: Path, found: Comparison) -> Path:
+    """Write a comparison's folder; the first of its runs has a page."""
+    place.mkdir(parents=True, exist_ok=True)
+    comparison.write(found, place)
+    (place / "folder").mkdir()
+    (place / "folder" / "report.html").write_text("a run's page")
+    return place
+
+
+def three(gateway: list[float], cluster: list[float]) -> Comparison:
+    return compared(ALTERNATE, alternated(gateway, cluster))
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    found = three([10, 12, 11], [20, 19, 30])
+    assert comparison.read(folder_of(tmp_path, found)) == found
+
+
+def test_a_comparison_of_an_older_version_has_no_ends_and_is_read(tmp_path: Path) -> None:
+    found = three([10, 12, 11], [20, 19, 30])
+    path = folder_of(tmp_path, found) / "comparison.json"
+    older = json.loads(path.read_text())
+    for one in older["figures"]:
+        for spread in one["tiers"].values():
+            del spread["min"], spread["max"]
+    path.write_text(json.dumps(older))
+    assert comparison.read(tmp_path) == found
+
+
+def test_a_folder_of_no_comparison_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is no comparison's folder: it has no comparison\.json; runs stand in"):
+        comparison.read(tmp_path)
+    (tmp_path / "comparison.json").write_text("{}")
+    with pytest.raises(
+        ConfigError, match=r"comparison\.json cannot be read as a comparison; was it written by another"
+    ):
+        comparison.read(tmp_path)
+
+
+def test_the_command_shows_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = three([10, 12, 11], [20, 19, 30])
+    folder = folder_of(tmp_path, found)
+    runs.report(folder)
+    assert "VALID   compare, 6 runs" in capsys.readouterr().out
+    runs.report(folder, form=runs.ReportFormat.JSON)
+    assert Comparison.model_validate_json(capsys.readouterr().out) == found
+    runs.report(folder, form=runs.ReportFormat.HTML)
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+
+
+# --- its page -----------------------------------------------------------------------------------
+
+
+def page_of(found: Comparison) -> str:
+    return comparison_page.rendered(found, runs={"folder": "folder/report.html"})
+
+
+def plain(html: str) -> str:
+    """Give what is read on a page."""
+    shown = re.sub(r"<(style|svg|title).*?</\1>", " ", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", shown).split())
+
+
+def test_the_page_says_verdict_answer_and_figures_in_this_order() -> None:
+    said = plain(page_of(three([10, 12, 11], [20, 19, 30])))
+    order = [
+        *("VALID compare, 6 runs", "No rule was broken", "The gateway is better in latency p50;"),
+        *("latency p50, ms: gateway better", "gateway 11.00 10.00 to 12.00 10.00 to 12.00", "cluster 20.00"),
+        *("accuracy, %: no difference shown", "do not overlap", "A dot is a run", "The runs", "Placement: alternate"),
+    ]
+    places = [said.find(words) for words in order]
+    assert -1 not in places, order[places.index(-1)]
+    assert places == sorted(places)
+
+
+def test_the_page_of_an_invalid_comparison_says_why_before_any_number() -> None:
+    said = plain(page_of(compared(ALTERNATE, [run("INVALID", gateway=tier(10)), run(cluster=tier(20))])))
+    assert said.startswith("INVALID compare, 2 runs These are the reasons of the first INVALID run.")
+    assert said.index("gateway died") < said.index("None: this comparison is INVALID") < said.index("10.00")
+    assert "better" not in said.split("The figures")[1]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        three([10, 12, 11], [20, 19, 30]),
+        compared(Scenario(repeats=2, placement=Placement.GATEWAY), [run(gateway=tier(1))] * 2),
+        compared(ALTERNATE, [run("INVALID")]),
+    ],
+    ids=["two tiers", "one tier", "nothing"],
+)
+def test_the_page_stands_alone_but_for_the_pages_of_its_runs(found: Comparison) -> None:
+    html = page_of(found)
+    assert set(re.findall(r'(?:href|src)="(?!#|data:,)([^"]*)"', html)) == {"folder/report.html"}
+    assert re.findall(r"url\((?!#)|@import|<script|<img", html) == []
+    assert set(re.findall(r"https?://[^\"' ]+", html)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids)), "an id stands twice"
+    assert html.count("<svg") == html.count("<title id=") == html.count("<desc id=")
+    assert "nan" not in plain(html).lower().split()
+
+
+def test_a_run_without_a_page_is_named_and_not_linked() -> None:
+    html = comparison_page.rendered(three([1, 2, 3], [4, 5, 6]), runs={})
+    assert "<a " not in html
+    assert "folder" in plain(html)
+
+
+def test_links_are_relative_where_the_page_stands_with_its_runs(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "a b", three([1, 2, 3], [4, 5, 6]))
+    assert 'href="folder/report.html"' in comparison_page.write(folder).read_text()
+    elsewhere = comparison_page.write(folder, tmp_path / "page.html").read_text()
+    assert f'href="{(folder / "folder" / "report.html").as_uri()}"' in elsewhere
+
+
+def test_a_name_cannot_bring_markup_with_it() -> None:
+    found = three([1, 2, 3], [4, 5, 6]).model_copy(update={"scenario": "<script>alert(1)</script>"})
+    assert "&lt;script&gt;" in page_of(found)
+    assert "<script" not in page_of(found)
