@@ -212,7 +212,8 @@ def lateness(summary: Summary) -> str:
     """Say how late frames left their cameras."""
     late = summary.lateness_ms
     found = (("p50", late.p50), ("p99", late.p99), ("max", late.max))
-    return "Sent late by, ms: " + ", ".join(f"{name} {cell(value, digits=2)}" for name, value in found) + "."
+    said = "Sent late by, ms: " + ", ".join(f"{name} {cell(value, digits=2)}" for name, value in found) + "."
+    return " ".join([said, *report.asked_of_cameras(summary)])
 
 
 def periods(found: Series) -> Grid:
@@ -244,7 +245,8 @@ def _of_period(value: float, *, digits: int) -> str:
 
 
 def costs(summary: Summary) -> Grid:
-    """Give what each tier worked with, and what it took."""
+    """Give what each tier worked with, what it took, and what that costs by a tariff if one was declared."""
+    tariff = summary.tariff
     rows = [
         (
             name,
@@ -257,12 +259,20 @@ def costs(summary: Summary) -> Grid:
             megabytes(tier.uplink_bytes),
             cell(tier.per_1000_correct.cpu_s, digits=2),
             megabytes(tier.per_1000_correct.uplink_bytes),
+            *(() if tariff is None else _modelled(tier)),
         )
         for name, tier in summary.tiers.items()
     ]
     head = ("tier", "engine", "model", "tasks", "frames/batch", "CPU s", "memory MB", "uplink MB")
-    per = ("CPU s per 1,000 right", "uplink MB per 1,000 right")
+    per: tuple[str, ...] = ("CPU s per 1,000 right", "uplink MB per 1,000 right")
+    if tariff is not None:
+        per = (*per, *(f"{unit} per 1,000 right, modelled by tariff {tariff.name}" for unit in (tariff.currency, "J")))
     return Grid("What gave the results, and its cost", (*head, *per), rows)
+
+
+def _modelled(tier: TierSummary) -> tuple[str, str]:
+    each = tier.per_1000_correct
+    return cell(each.money, digits=report.MONEY_DIGITS), cell(each.energy_j)
 
 
 def part_costs(manifest: Mapping[str, Any]) -> Iterator[Grid]:
@@ -296,6 +306,8 @@ def manifest_grids(summary: Summary, manifest: Mapping[str, Any]) -> Iterator[Gr
     if summary.limits is not None:
         judged = summary.limits.model_dump() | {"deadline_ms": summary.deadline_ms}
         yield _named("Judged by", {name.replace("_", " "): value for name, value in judged.items()})
+    if files := manifest.get("files"):
+        yield _named("Result files, SHA-256", files)
     if scenario:
         yield _named("Settings and seeds", {name.replace("_", " "): value for name, value in scenario.items()})
 

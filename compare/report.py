@@ -28,6 +28,8 @@ MICRO_BATCH: Final = (
     "whole",
 )
 """Steps of a micro-batch, as the cluster's closing account names them."""
+MONEY_DIGITS: Final = 6
+"""After the point: 1,000 right answers cost little."""
 CO_LOCATED: Final = "co-located: the tiers shared these cores, so no winner is named."
 
 
@@ -120,7 +122,18 @@ def _funnel(summary: Summary) -> Iterator[RenderableType]:
     )
     copies = f"Copies in Kafka, counted once: {count(frames.bridged_copies)}."
     lost = f"Confirmed by the MQTT broker, never bridged: {count(frames.never_bridged)}."
-    yield from titled("Frames, from the schedule to Kafka", table, f"Sent late by: {lateness}. {copies}", lost)
+    notes = (f"Sent late by: {lateness}. {copies}", lost, *asked_of_cameras(summary))
+    yield from titled("Frames, from the schedule to Kafka", table, *notes)
+
+
+def asked_of_cameras(summary: Summary) -> Iterator[str]:
+    """Say what was asked of the cameras beside what they can do, where that was measured."""
+    if (asked := summary.generator) is not None:
+        share = percent(asked.offered_hz / asked.ceiling_hz)
+        yield (
+            f"The cameras were asked for {asked.offered_hz:,.1f} frames/s of the {asked.ceiling_hz:,.0f} that they can "
+            f"send: {share} % (limit {asked.limit_share:.0%})."
+        )
 
 
 def _paired(summary: Summary) -> Iterator[RenderableType]:
@@ -184,7 +197,19 @@ def _costs(summary: Summary) -> Iterator[RenderableType]:
         for name, tier in summary.tiers.items()
     )
     notes = (f"For 1,000 right answers: {each}.",) if each else ()
-    yield from titled("What gave them, and its cost", table, *notes)
+    yield from titled("What gave them, and its cost", table, *notes, *_modelled(summary))
+
+
+def _modelled(summary: Summary) -> Iterator[str]:
+    """Say what a tariff makes of the costs, if one was declared."""
+    if (tariff := summary.tariff) is None:
+        return
+    each = "; ".join(
+        f"{name} {cell(tier.per_1000_correct.money, digits=MONEY_DIGITS)} {tariff.currency}, "
+        f"{cell(tier.per_1000_correct.energy_j)} J"
+        for name, tier in summary.tiers.items()
+    )
+    yield f"Modelled by the tariff {tariff.name}, not measured, for 1,000 right answers: {each}."
 
 
 def _latency(summary: Summary) -> Iterator[RenderableType]:

@@ -1,12 +1,14 @@
 """What a comparison run is: a TOML file, or a shipped one by name, with single values set on top."""
 
+import copy
+import itertools
 import tomllib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgewise.errors import ConfigError, meant
 from edgewise.messages import Codec, Tier
@@ -62,6 +64,8 @@ class Fleet(_Table):
     """Of the images."""
     seed: int = Field(default=1, ge=0)
     """Of phases, arrivals and image order."""
+    ceiling_share: float = Field(default=0.7, gt=0, le=1)
+    """Of what these cameras can send at most, which is measured first: more is refused."""
 
     @property
     def schedule(self) -> Schedule:
@@ -103,6 +107,32 @@ class Cluster(_Table):
     """That it may use, by number; none is all."""
 
 
+class Kind(StrEnum):
+    """What a scenario's load is searched for."""
+
+    NONE = "none"
+    """Nothing: the load is as it stands."""
+    CAPACITY = "capacity"
+    """The highest rate that each tier sustains, alone."""
+    CROSSOVER = "crossover"
+    """The number of cameras from which on another tier is the better one."""
+
+
+class Search(_Table):
+    """Runs of one tier at a time, with more and more load. What a tier must keep to sustain it stands here."""
+
+    kind: Kind = Kind.NONE
+    """none, capacity or crossover."""
+    most_times: float = Field(default=64.0, ge=1)
+    """How many times the scenario's own load it may become; never more than ``fleet.ceiling_share`` allows."""
+    within_share: float = Field(default=0.05, gt=0, lt=1)
+    """How narrow the gap between what is sustained and what is not must get, as a share."""
+    delivered_share: float = Field(default=0.999, gt=0, le=1)
+    """Of the frames sent, that must be answered."""
+    accuracy_points: float = Field(default=0.5, ge=0)
+    """How far the model's own accuracy may lie outside the interval of the run's, in percentage points."""
+
+
 class Scenario(_Table):
     """A whole comparison run."""
 
@@ -116,6 +146,8 @@ class Scenario(_Table):
     """A shipped model's name, or a .keras or .onnx file."""
     deadline_ms: float = Field(default=500.0, gt=0)
     """By when an answer is on time, from due to seen."""
+    tariff: str = ""
+    """Prices that money and energy are modelled by: a TOML file, or a shipped one by name; empty is none."""
     limits: Limits = Limits()
     """What a run may come to and still be VALID."""
     fleet: Fleet = Fleet()
@@ -124,6 +156,69 @@ class Scenario(_Table):
     """The tier at the edge."""
     cluster: Cluster = Cluster()
     """The tier behind Kafka."""
+    search: Search = Search()
+    """What the load is searched for, if it is."""
+    sweep: Mapping[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
+    """Values by dotted name, each of which is run; of several names, each with each."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Refuse what no run could be made of, before anything is started."""
+        if self.search.kind is Kind.NONE:
+            return self
+        if self.sweep:
+            raise ValueError("a scenario has a search or a sweep, not both")
+        if self.placement is Placement.BOTH:
+            raise ValueError(f'a search runs one tier at a time: placement = "alternate", not "{self.placement}"')
+        if self.search.kind is Kind.CROSSOVER and self.placement is not Placement.ALTERNATE:
+            raise ValueError(f'a crossover is between two tiers: placement = "alternate", not "{self.placement}"')
+        if self.fleet.arrival.startswith("trace:"):
+            raise ValueError("a trace has one load; search with another fleet.arrival")
+        if self.fleet.duration_s < 2 * self.limits.backlog_over_s:
+            raise ValueError(
+                f"a growing backlog is judged over {self.limits.backlog_over_s:g} s after the warm-up: "
+                f"fleet.duration_s must be at least twice that, not {self.fleet.duration_s:g}"
+            )
+        return self
+
+    @property
+    def points(self) -> Sequence[tuple[dict[str, Any], "Scenario"]]:
+        """Give each point of the sweep: its values by name, and the scenario with them; one point if there is none."""
+        whole = self.model_dump(mode="json", exclude={"sweep"})
+        found = []
+        for values in itertools.product(*self.sweep.values()):  # of nothing: one point, without a value
+            point = dict(zip(self.sweep, values, strict=True))
+            found.append((point, Scenario.model_validate(_with(whole, point, said="sweep"))))
+        return found
+
+    def at(self, values: Mapping[str, Any]) -> "Scenario":
+        """Give this scenario with other values, by dotted name, to be run as it is and not searched."""
+        whole = self.model_dump(mode="json", exclude={"sweep"})
+        return Scenario.model_validate(_with(whole, {"search.kind": Kind.NONE, **values}, said="at"))
+
+
+def _with(values: Mapping[str, Any], over: Mapping[str, Any], *, said: str) -> dict[str, Any]:
+    """Give nested values with others over them, by dotted name.
+
+    Raises:
+        ConfigError: a name goes into a value; the text begins with what was ``said``.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(values))
+    for name, value in over.items():
+        *tables, field = name.split(".")
+        table = changed
+        for one in tables:
+            table = table.setdefault(one, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{said} {name}: {one} is a value, not a table")
+        table[field] = value
+    return changed
+
+
+def order(scenario: Scenario) -> Sequence[tuple[Tier, ...]]:
+    """Give the tiers of each run; what goes first in one repeat goes last in the next."""
+    rounds = scenario.placement.rounds
+    return [one for repeat in range(scenario.repeats) for one in (rounds if repeat % 2 == 0 else rounds[::-1])]
 
 
 def placed(tiers: Sequence[str]) -> Placement:
@@ -170,21 +265,16 @@ def read(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}") from error
     values.setdefault("name", path.stem.lower())
-    for name, value in {**(over or {}), **_typed(sets)}.items():
-        *tables, field = name.split(".")
-        table = values
-        for one in tables:
-            table = table.setdefault(one, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"--set {name}: {one} is a value, not a table")
-        table[field] = value
+    values = _with(values, {**(over or {}), **_typed(sets)}, said="--set")
     try:
-        return Scenario.model_validate(values)
+        found = Scenario.model_validate(values)
+        _ = found.points  # what is wrong with one of them is said before the first is run
     except ValidationError as error:
         wrong = error.errors()[0]
         if flag := (flags or {}).get(".".join(map(str, wrong["loc"]))):
             raise ConfigError(f"{flag} {wrong['input']!r}: {wrong['msg']}") from error
-        raise ConfigError(f"scenario {named}: {_explained(error)}") from error
+        raise ConfigError(f"scenario {named}: {explained(error, Scenario)}") from error
+    return found
 
 
 def _typed(sets: Sequence[str]) -> dict[str, Any]:
@@ -201,13 +291,15 @@ def _typed(sets: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _explained(error: ValidationError) -> str:
+def explained(error: ValidationError, whole: type[BaseModel]) -> str:
     """Say the first thing that is wrong, and what was perhaps meant."""
     wrong = error.errors()[0]
     place = ".".join(str(part) for part in wrong["loc"])
+    if not place:  # it is no single value, but how they go together
+        return str(wrong["ctx"]["error"])
     if wrong["type"] != "extra_forbidden":
         return f"{place} = {wrong['input']!r}: {wrong['msg']}"
-    kind: type[BaseModel] = Scenario
+    kind = whole
     for part in wrong["loc"][:-1]:
         inner = kind.model_fields[str(part)].annotation
         kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else kind
@@ -220,8 +312,13 @@ def text(scenario: Scenario) -> str:
     tables = {name: values.pop(name) for name in list(values) if isinstance(values[name], dict)}
     lines = [f"{name} = {_value(value)}" for name, value in values.items()]
     for title, table in tables.items():
-        lines += ["", f"[{title}]", *(f"{name} = {_value(value)}" for name, value in table.items())]
+        # A dotted name is one key here: quoted.
+        lines += ["", f"[{title}]", *(f"{_key(name)} = {_value(value)}" for name, value in table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    return f'"{name}"' if "." in name else name
 
 
 def _value(value: object) -> str:

@@ -103,7 +103,7 @@ def start(
     It leads a session of its own, so that Ctrl-C in the terminal reaches only us and
     the order of stopping is ours. Its output is appended to ``log``. When this
     process ends, for whatever reason, the kernel sends it ``with_parent``. It may use
-    ``cores`` alone, by number; all that we may if there are none.
+    ``cores`` alone, by number; if there are none, those that the calling thread may.
 
     Raises:
         MissingError: the program is not there or cannot be run.
@@ -111,7 +111,8 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     # The kernel takes the *thread* that forked for the parent, so all children are forked by one
     # thread that lives as long as this process does.
-    return _spawner.submit(_start, command, name, log, env, cwd, _tie_to(os.getpid(), with_parent, cores)).result()
+    tie = _tie_to(os.getpid(), with_parent, cores or os.sched_getaffinity(0))
+    return _spawner.submit(_start, command, name, log, env, cwd, tie).result()
 
 
 def _start(
@@ -145,8 +146,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 def _tie_to(parent: int, with_parent: signal.Signals, cores: Collection[int]) -> Callable[[], None]:
     def tie() -> None:
-        if cores:
-            os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(0, cores)
         if _libc is None or _libc.prctl(PR_SET_PDEATHSIG, int(with_parent), 0, 0, 0) != 0:
             os._exit(126)
         # The parent may have died between fork and prctl; then no signal will ever come.

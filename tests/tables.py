@@ -14,6 +14,7 @@ from consumers.ledger.columns import Rows, rows
 from consumers.ledger.table import SCHEMA, Fate
 from edgewise import account, dataset, topics
 from edgewise.account import CameraAccount, Closing, Entry, Plan
+from edgewise.arrivals import Arrival, Periodic
 from edgewise.clock import MILLISECOND_NS
 from edgewise.kafka import Record
 from edgewise.messages import Codec, Tier
@@ -65,6 +66,7 @@ class Told:
     rate_hz: float = 15.0
     frames: int = 600
     tiers: Sequence[Tier] = BOTH
+    arrival: Arrival = field(default_factory=Periodic)
     plan: Plan = field(init=False)
     due_ns: NDArray[np.int64] = field(init=False)
     camera: NDArray[np.int32] = field(init=False)
@@ -79,6 +81,7 @@ class Told:
             seed=1,
             cameras=self.cameras,
             rate_hz=self.rate_hz,
+            arrival=self.arrival,
             frames=self.frames,
             dataset="cifar10",
             split="test",

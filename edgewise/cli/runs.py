@@ -10,8 +10,9 @@ import typer
 from edgewise import addresses, options, show
 from edgewise.cli.program import app
 from edgewise.clock import SystemClock
-from edgewise.errors import ConfigError
+from edgewise.errors import ConfigError, InvalidRunError
 from edgewise.kafka import Client
+from edgewise.messages import Codec
 from edgewise.options import Format, Topic
 
 
@@ -89,28 +90,55 @@ class ReportFormat(StrEnum):
 
 @app.command()
 def report(
-    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    folder: Annotated[Path, typer.Argument(help="Of a run, or of a comparison of several.")],
+    other: Annotated[Path | None, typer.Argument(help="Say whether the two differ.", show_default=False)] = None,
     form: Annotated[
         ReportFormat, typer.Option("--format", help="On stdout; html is a page, whose path is printed.")
     ] = ReportFormat.TABLE,
     out: Annotated[
-        Path | None, typer.Option(help="Where the page is written.", show_default="report.html in the run folder")
+        Path | None, typer.Option(help="Where the page is written.", show_default="report.html in the folder")
     ] = None,
 ) -> None:
-    """Show what a run came to.
+    """Show what a run or a comparison came to, or whether two of them differ.
 
     Example: edgewise report runs/20261121T120000Z-demo --format html
     """
-    from compare import report as reports
+    from compare import folder as folders
 
-    if form is ReportFormat.HTML:
-        from compare import page
-
-        show.text(str(page.write(run_dir, out)))
+    if form is ReportFormat.HTML and other is None:
+        show.text(str(folders.write_page(folder, out)))
         return
+    if form is ReportFormat.HTML:
+        raise ConfigError("--format html is the page of one folder: compare two with --format table or json")
     if out is not None:
         raise ConfigError(f"--out {out} is the page's place: give --format html with it")
-    reports.show(reports.read(run_dir), as_json=form is ReportFormat.JSON)
+    folders.show_report(folder, other, as_json=form is ReportFormat.JSON)
+
+
+@app.command()
+def audit(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    frames: Annotated[int, typer.Option(min=1, help="Of each tier, classified again at most.")] = 1000,
+    model: Annotated[str, typer.Option(help="The run's model.", show_default="the one its tiers were given")] = "",
+    codec: Annotated[
+        Codec | None, typer.Option(help="Of the run's payloads.", show_default="the manifest's, or raw")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample, and of the shuffled truth.")] = 1,
+    form: options.Print = Format.TABLE,
+) -> None:
+    """Doubt a finished run: its files, counts and labels, its engines' speed, its accuracy.
+
+    Example: edgewise audit runs/20261121T120000Z-demo --frames 500
+    """
+    from compare import audit as audits
+    from compare import audit_shown
+
+    try:
+        found = audits.run(run_dir, audits.Asked(frames=frames, model=model, codec=codec, seed=seed))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    audit_shown.show_audit(found, as_json=form is Format.JSON)
+    raise typer.Exit(0 if found.verdict == "PASSED" else InvalidRunError.exit_code)
 
 
 Runs = Annotated[Path, typer.Option("--runs", help="Where the run folder is made.")]
@@ -163,8 +191,15 @@ def demo(
 
 @app.command()
 def compare(
-    scenario: Annotated[str, typer.Argument(help="A TOML file, or a shipped one: laptop, steady.")],
+    scenario: Annotated[
+        str,
+        typer.Argument(help="A TOML file, or one of laptop, steady, burst, micro-batch, capacity, crossover."),
+    ],
     sets: Set = None,
+    search: Annotated[
+        str | None,
+        typer.Option(metavar="capacity|crossover", help="Search for a load: search.kind.", show_default="as it says"),
+    ] = None,
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
@@ -175,7 +210,11 @@ def compare(
 
     Example: edgewise compare steady --set fleet.cameras=20 --set gateway.engine=onnx
     """
-    _compared(scenario, {}, sets or (), {}, mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
+    over = {} if search is None else {"search.kind": search}
+    flags = {"search.kind": "--search"}
+    _compared(
+        scenario, over, sets or (), flags, mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs
+    )
 
 
 def _compared(
@@ -191,7 +230,8 @@ def _compared(
     runs: Path,
 ) -> None:
     from compare import scenario
-    from compare.run import Surroundings, run
+    from compare.rounds import Surroundings
+    from compare.run import run
 
     around = Surroundings(
         mqtt=mqtt and addresses.mqtt_address(mqtt),

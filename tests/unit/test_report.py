@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from compare import report
-from compare.run import with_accounts, with_costs
+from compare.rounds import with_accounts, with_costs
 from edgewise.account import Closing
 from edgewise.errors import ConfigError
 from edgewise.places import CHECKOUT

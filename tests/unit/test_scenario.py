@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from compare import scenario
-from compare.run import order
-from compare.scenario import Placement, Scenario
+from compare.scenario import Kind, Placement, Scenario, order
 from edgewise.errors import ConfigError
 from edgewise.messages import Tier
 
@@ -73,3 +72,58 @@ def test_runs_that_alternate_begin_with_each_tier_in_turn() -> None:
     assert found == [gateway, cluster, cluster, gateway, gateway, cluster]
     assert order(Scenario(repeats=2)) == [(Tier.GATEWAY, Tier.CLUSTER)] * 2
     assert order(Scenario(placement=Placement.CLUSTER)) == [cluster]
+
+
+def test_each_point_of_a_sweep_is_a_scenario_with_its_values() -> None:
+    found = scenario.read("laptop", sets=['sweep={"cluster.trigger_ms"=[50, 100],"fleet.cameras"=[1, 2]}'])
+    assert [values for values, _ in found.points] == [
+        {"cluster.trigger_ms": 50, "fleet.cameras": 1},
+        {"cluster.trigger_ms": 50, "fleet.cameras": 2},
+        {"cluster.trigger_ms": 100, "fleet.cameras": 1},
+        {"cluster.trigger_ms": 100, "fleet.cameras": 2},
+    ]
+    last = found.points[-1][1]
+    assert (last.cluster.trigger_ms, last.fleet.cameras, last.fleet.rate_hz, last.sweep) == (100, 2, 15.0, {})
+    assert Scenario.model_validate(tomllib.loads(scenario.text(found))) == found
+
+
+def test_a_scenario_without_a_sweep_is_its_only_point() -> None:
+    found = scenario.read("laptop")
+    assert found.points == [({}, found)]
+
+
+def test_a_step_of_a_search_keeps_what_the_search_judges_by() -> None:
+    found = scenario.read("capacity", sets=["search.delivered_share=0.5"])
+    step = found.at({"fleet.rate_hz": 33.0})
+    assert (step.fleet.rate_hz, step.search.kind, step.search.delivered_share) == (33.0, Kind.NONE, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (['sweep={"cluster.triggr_ms"=[5]}'], "cluster.triggr_ms is not known; did you mean trigger_ms?"),
+        (['sweep={"cluster.trigger_ms"=[]}'], "sweep.cluster.trigger_ms = []: "),
+        (['sweep={"repeats.x"=[5]}'], "sweep repeats.x: repeats is a value, not a table"),
+        (["search.kind=capacity"], 'a search runs one tier at a time: placement = "alternate", not "both"'),
+        (
+            ["search.kind=crossover", "placement=gateway"],
+            'a crossover is between two tiers: placement = "alternate", not "gateway"',
+        ),
+        (
+            ["search.kind=capacity", "placement=gateway", 'sweep={"fleet.cameras"=[1]}'],
+            "a scenario has a search or a sweep, not both",
+        ),
+        (
+            ["search.kind=capacity", "placement=gateway", "fleet.arrival=trace:a.csv"],
+            "a trace has one load; search with another fleet.arrival",
+        ),
+        (
+            ["search.kind=capacity", "placement=gateway", "fleet.duration_s=19"],
+            "a growing backlog is judged over 10 s after the warm-up: fleet.duration_s must be at least twice",
+        ),
+    ],
+)
+def test_searches_and_sweeps_that_cannot_be_are_refused(sets: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        scenario.read("laptop", sets=sets)
+    assert str(refused.value).removeprefix("scenario laptop: ").startswith(said)

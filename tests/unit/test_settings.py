@@ -31,7 +31,7 @@ SETTINGS: Final[list[type[BaseModel]]] = [
     scenario.Cluster,
 ]
 PARTS: Final = ("edgewise", "models", "producers", "brokers", "consumers", "compare")
-UNITS: Final = ("_ns", "_s", "_ms", "_hz", "_bytes", "_mb", "_share")
+UNITS: Final = ("_ns", "_s", "_ms", "_hz", "_bytes", "_mb", "_share", "_j", "_w", "_w_per_core", "_years")
 COUNTS: Final = {
     *("attempts", "batch", "bridged", "bridged_copies", "cameras", "classes", "confirmed", "copies", "correct"),
     *(
@@ -48,7 +48,7 @@ COUNTS: Final = {
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
     *("classified", "cores_busy", "below_floor"),
     *("differ", "beyond_ties", "allowed", "repeats", "rounds", "passes", "batches"),
-    *("samples", "measured", "starved_cameras", "said"),
+    *("samples", "measured", "starved_cameras", "said", "from_cameras", "not_with_cameras"),
     *("late_readings", "receipt", "receipts", "predict_max", "cores", "executor_cores"),
     *("both_right", "only_gateway_right", "only_cluster_right", "both_wrong"),
 }
@@ -57,12 +57,14 @@ PLACES: Final = {"number", "image", "partition", "offset", "port", "pid", "seed"
 """Numbers that are names."""
 WITHOUT_UNIT: Final = {
     *("accuracy", "agreement", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
-    *("p50", "p90", "p99", "p999", "max", "found", "limit"),  # of a model whose own field has the unit
+    *("p50", "p90", "p99", "p999", "min", "max", "found", "limit"),  # of a model whose own field has the unit
     *("sigma", "depth"),  # of an arrival pattern
-    *("apart", "rate_hz_per_core", "median"),
+    *("apart", "rate_hz_per_core", "median", "most_times", "accuracy_points"),
+    *("a", "b", "difference"),  # of a figure that has its unit beside it
     *("low", "high"),  # of an interval, in the unit of what it is of
     *("share", "on_time", "accuracy_difference", "mcnemar_p", "starved_times", "stable_within"),
     *("slope", "lower", "upper"),  # of a trend
+    *("money", "price", "core_hour_price", "price_per_gb", "price_per_kwh"),  # in the currency of a tariff
     *("epochs", "peak_rate", "momentum", "weight_decay", "label_smoothing", "warm_up"),  # of training
 }
 """Shares, classes, pixels and the like."""
@@ -131,7 +133,7 @@ GOOD: Final[dict[type[BaseModel], dict[str, Any]]] = {
     ClusterSettings: {"kafka": "localhost:9092"},
     FleetSettings: ADDRESSES | {"run": "one"},
     LedgerSettings: {"kafka": "localhost:9092", "run": "one", "out": "runs"},
-    **{key: {} for key in (Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster)},
+    **{key: {} for key in (Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster, scenario.Search)},
 }
 
 

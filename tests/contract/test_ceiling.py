@@ -1,0 +1,64 @@
+"""What the cameras can send: measured against a broker that keeps nothing, before anything is compared."""
+
+import socket
+from pathlib import Path
+
+import mqtt5
+import pytest
+
+from brokers.broker import Broker
+from compare import ceiling
+from compare.null_sink import null_sink
+from compare.scenario import Fleet
+from edgewise.clock import SystemClock
+from edgewise.errors import ConfigError, InvalidRunError
+from edgewise.kafka import Client
+from edgewise.messages import Codec
+from edgewise.mqtt.outbox import Answer, MqttOutbox
+from tests.real import eventually
+
+
+def test_the_null_sink_confirms_every_frame() -> None:
+    with null_sink() as address:
+        outbox = MqttOutbox(address, camera="camera-0", window=50, clock=SystemClock())
+        for number in range(50):
+            outbox.send(number, bytes(3000))
+        answers: list[tuple[int, Answer]] = []
+
+        def all_there() -> bool:
+            answers.extend(outbox.receive())
+            return len(answers) == 50
+
+        eventually(all_there, within_s=10)
+        assert sorted(answers) == [(number, Answer.CONFIRMED) for number in range(50)]
+        outbox.close()
+
+
+def test_the_null_sink_answers_a_packet_that_comes_in_pieces_and_hangs_up_on_another_protocol() -> None:
+    with null_sink() as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), 5) as camera:
+            hello = mqtt5.ConnectPacket("camera", keep_alive=0).write()
+            camera.sendall(hello[:5])
+            camera.sendall(hello[5:])
+            assert isinstance(mqtt5.read(memoryview(camera.recv(1000)))[0], mqtt5.ConnAckPacket)
+            camera.sendall(b"\x00\x05" + bytes(5))
+            assert camera.recv(1000) == b""
+
+
+@pytest.mark.brokers
+def test_the_ceiling_is_what_a_fleet_sends_when_nothing_holds_it_back(kafka: Broker, tmp_path: Path) -> None:
+    fleet = Fleet(cameras=4, codec=Codec.RAW)
+    how = {"kafka": kafka.address, "client": Client.AUTO}
+    found_hz = ceiling.measured_hz(fleet, name="ceiling", log=tmp_path / "log", **how)  # type: ignore[arg-type]
+    assert found_hz > 500
+    # The same name a second time: the fleet refuses it, and that is said.
+    with pytest.raises(InvalidRunError, match="what the cameras can send was not measured: exit code 2"):
+        ceiling.measured_hz(fleet, name="ceiling", log=tmp_path / "again", **how)  # type: ignore[arg-type]
+
+
+def test_more_than_the_cameras_can_is_refused() -> None:
+    found = ceiling.judged(Fleet(cameras=10, rate_hz=70), ceiling_hz=1000)
+    assert (found.offered_hz, found.ceiling_hz, found.limit_share) == (700, 1000, 0.7)
+    with pytest.raises(ConfigError, match=r"701 frames/s are more than 70% of the 1,000 that the cameras can send"):
+        ceiling.judged(Fleet(cameras=10, rate_hz=70.1), ceiling_hz=1000)
