@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from compare import capacity, comparison, comparison_page, crossover, report, runfolder, sweep, tariff
 from compare import scenario as scenarios
-from compare.rounds import Runs, Surroundings
+from compare import tariff
+from compare.reports import comparison, comparison_page, report
+from compare.runs import runfolder
+from compare.runs.rounds import Runs, Surroundings
 from compare.scenario import Kind, Scenario, order
+from compare.searches import capacity, crossover, sweep
 from edgewise import dataset, show
 from edgewise.clock import SystemClock
 from edgewise.errors import ConfigError, InvalidRunError

@@ -56,7 +56,7 @@ def listed(form: options.Print = Format.TABLE) -> None:
 
     Example: edgewise models list
     """
-    from compare import zoo
+    from compare.engines import zoo
 
     zoo.show_all(as_json=form is Format.JSON)
 
@@ -92,7 +92,7 @@ def check(
 
     Example: edgewise models check resnet20 --engines onnx,bigdl
     """
-    from compare import equivalence, zoo
+    from compare.engines import equivalence, zoo
 
     with quiet_stderr():
         import keras  # noqa: F401 - it talks while it is loaded
@@ -141,7 +141,7 @@ def bench(
 
     Example: edgewise models bench --batches 1,32 --cores 1 --plot engines.svg
     """
-    from compare import speeds, speeds_shown
+    from compare.engines import speeds, speeds_shown
 
     settings = speeds.asked(
         model=model, engines=engines, batches=batches, cores=cores, rounds=rounds, each_s=each_s, images=images
@@ -181,7 +181,7 @@ def maximum(
 
     Example: edgewise models max --engine onnx --on cluster --duration-s 20
     """
-    from compare import maximum as most
+    from compare.engines import maximum as most
 
     settings = most.MaximumSettings(
         model=model,

@@ -285,7 +285,7 @@ def ledger(
 
     Example: edgewise ledger --run camera --tiers gateway,cluster --out runs/camera
     """
-    from compare import report as reports
+    from compare.reports import report as reports
     from consumers.ledger import limits
     from consumers.ledger.run import LedgerSettings
     from consumers.ledger.run import run as start

@@ -103,7 +103,7 @@ def report(
 
     Example: edgewise report runs/20261121T120000Z-demo --format html
     """
-    from compare import folder as folders
+    from compare.reports import folder as folders
 
     if form is ReportFormat.HTML and other is None:
         show.text(str(folders.write_page(folder, out)))
@@ -130,8 +130,8 @@ def audit(
 
     Example: edgewise audit runs/20261121T120000Z-demo --frames 500
     """
-    from compare import audit as audits
-    from compare import audit_shown
+    from compare.audits import audit as audits
+    from compare.audits import audit_shown
 
     try:
         found = audits.run(run_dir, audits.Asked(frames=frames, model=model, codec=codec, seed=seed))
@@ -230,8 +230,8 @@ def _compared(
     runs: Path,
 ) -> None:
     from compare import scenario
-    from compare.rounds import Surroundings
     from compare.run import run
+    from compare.runs.rounds import Surroundings
 
     around = Surroundings(
         mqtt=mqtt and addresses.mqtt_address(mqtt),
@@ -257,6 +257,6 @@ def doctor(
 
     Example: edgewise doctor --mqtt localhost:1883
     """
-    from compare.doctor import run_doctor
+    from compare.doctor.doctor import run_doctor
 
     raise typer.Exit(run_doctor(mqtt=mqtt, form=form.value))

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from brokers.broker import Broker
-from compare import audit, report, runfolder
-from compare.audit import Asked, Audit
+from compare.audits import audit
+from compare.audits.audit import Asked, Audit
+from compare.reports import report
+from compare.runs import runfolder
 from edgewise.errors import ConfigError
 from edgewise.messages import Codec
 

@@ -7,8 +7,8 @@ import mqtt5
 import pytest
 
 from brokers.broker import Broker
-from compare import ceiling
-from compare.null_sink import null_sink
+from compare.runs import ceiling
+from compare.runs.null_sink import null_sink
 from compare.scenario import Fleet
 from edgewise.clock import SystemClock
 from edgewise.errors import ConfigError, InvalidRunError

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from compare import maximum
-from compare.maximum import MaximumSettings, Place
+from compare.engines import maximum
+from compare.engines.maximum import MaximumSettings, Place
 from edgewise import dataset
 from edgewise.clock import SystemClock
 from edgewise.parts import say

@@ -8,7 +8,7 @@ import pytest
 
 from brokers.broker import Broker
 from brokers.mqtt.embedded import Choice, mqtt
-from compare.mqtt_session import Session, Will, end_session
+from compare.doctor.mqtt_session import Session, Will, end_session
 from edgewise.addresses import Address
 
 pytestmark = [pytest.mark.brokers, pytest.mark.faults, pytest.mark.timeout(300)]

@@ -8,9 +8,9 @@ import pytest
 from brokers.broker import Broker
 from brokers.mqtt import mosquitto
 from brokers.mqtt.answer import answers
-from compare import doctor
-from compare.mqtt_probe import probe_mqtt
-from compare.mqtt_session import Session
+from compare.doctor import doctor
+from compare.doctor.mqtt_probe import probe_mqtt
+from compare.doctor.mqtt_session import Session
 from edgewise import addresses, processes
 from edgewise.errors import ConfigError, UnreachableError
 from tests.real import eventually

@@ -10,8 +10,8 @@ from typing import Final, Literal
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from compare import comparison_page
-from compare import page as pages
+from compare.reports import comparison_page
+from compare.reports import page as pages
 from edgewise.summary import Summary
 from tests.unit.test_comparison import folder_of, three
 from tests.unit.test_curves import a_minute

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from compare import audit, audit_checks, audit_shown, runfolder
-from compare.audit import Asked, Audit, Ran
-from compare.audit_checks import Answered, Finding, Whole
+from compare.audits import audit, audit_checks, audit_shown
+from compare.audits.audit import Asked, Audit, Ran
+from compare.audits.audit_checks import Answered, Finding, Whole
+from compare.runs import runfolder
 from consumers.ledger.table import SCHEMA, Fate
 from edgewise.clock import SECOND_NS, ManualClock
 from edgewise.dataset import Split

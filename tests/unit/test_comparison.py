@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from compare import comparison, comparison_page
-from compare.comparison import Comparison, answer, compared, listed
+from compare.reports import comparison, comparison_page
+from compare.reports.comparison import Comparison, answer, compared, listed
 from compare.scenario import Cluster, Gateway, Placement, Scenario
 from edgewise.cli import runs
 from edgewise.errors import ConfigError

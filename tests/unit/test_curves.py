@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from compare import curves, grids
-from compare.curves import Frames
+from compare.reports import curves, grids
+from compare.reports.curves import Frames
 from consumers.ledger.table import SCHEMA, Fate
 
 START_NS: Final = 1_795_000_000_000_000_000

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from compare import alike, comparison, difference, difference_shown, folder, intervals, same_frames
-from compare.difference import Differences, Repeated, Run, between_comparisons, between_runs
-from compare.intervals import Ratio, Sample
-from compare.same_frames import Same
+from compare.reports import alike, comparison, difference, difference_shown, folder, intervals, same_frames
+from compare.reports.difference import Differences, Repeated, Run, between_comparisons, between_runs
+from compare.reports.intervals import Ratio, Sample
+from compare.reports.same_frames import Same
 from consumers.ledger.table import SCHEMA, Fate
 from edgewise.cli import runs
 from edgewise.errors import ConfigError

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from compare import doctor
-from compare.check import optional, required
+from compare.doctor import doctor
+from compare.doctor.check import optional, required
 from edgewise.places import CHECKOUT
 from models import card
 

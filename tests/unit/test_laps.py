@@ -1,6 +1,6 @@
 """Where a run's wall time goes."""
 
-from compare.laps import Laps
+from compare.runs.laps import Laps
 from edgewise.account import Plan
 from edgewise.clock import SECOND_NS, ManualClock
 from edgewise.messages import Codec

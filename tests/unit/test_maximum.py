@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from compare import machine, maximum
-from compare.machine import Machine
-from compare.maximum import Maximum, Place
+from compare.engines import maximum
+from compare.engines.maximum import Maximum, Place
+from compare.runs import machine
+from compare.runs.machine import Machine
 from edgewise.clock import SECOND_NS, ManualClock
 
 IMAGES: Final = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)

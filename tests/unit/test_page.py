@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from compare import page, report
+from compare.reports import page, report
 from edgewise.cli import runs
 from edgewise.errors import ConfigError, MissingError
 from edgewise.summary import (

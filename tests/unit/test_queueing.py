@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from compare.capacity import searched
 from compare.scenario import Fleet, Kind, Placement, Scenario, Search
+from compare.searches.capacity import searched
 from edgewise.arrivals import Poisson
 from edgewise.messages import Tier
 from edgewise.summary import Generator, Summary

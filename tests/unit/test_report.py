@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 from rich.console import Console
 
-from compare import report
-from compare.rounds import with_accounts, with_costs
+from compare.reports import report
+from compare.runs.rounds import with_accounts, with_costs
 from edgewise.account import Closing
 from edgewise.errors import ConfigError
 from edgewise.places import CHECKOUT

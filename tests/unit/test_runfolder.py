@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compare import runfolder
+from compare.runs import runfolder
 from edgewise import __version__
 from edgewise.clock import SECOND_NS, ManualClock
 from edgewise.errors import ConfigError, MissingError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compare.search import ABOVE, Capacity, CapacitySearch, Crossover, crossover
+from compare.searches.search import ABOVE, Capacity, CapacitySearch, Crossover, crossover
 from edgewise.messages import Tier
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from compare import speeds, speeds_shown, timed
-from compare.machine import Machine
-from compare.speeds import Measured, Speed, Speeds, SpeedSettings
+from compare.engines import speeds, speeds_shown, timed
+from compare.engines.speeds import Measured, Speed, Speeds, SpeedSettings
+from compare.runs.machine import Machine
 from edgewise.clock import SECOND_NS, ManualClock
 from edgewise.errors import ConfigError
 from models import engine

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console, RenderableType
 
-from compare import capacity, crossover, sweep
-from compare.comparison import compared
+from compare.reports.comparison import compared
 from compare.scenario import Fleet, Kind, Placement, Scenario, Search
-from compare.steps import DisturbedError, criteria, step
+from compare.searches import capacity, crossover, sweep
+from compare.searches.steps import DisturbedError, criteria, step
 from edgewise.messages import Tier
 from edgewise.summary import Generator, Reason, Summary
 from tests.tables import Told

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from compare import grids, tariff
+from compare import tariff
+from compare.reports import grids
 from compare.tariff import Spent, Tariff
 from edgewise.errors import ConfigError
 from tests.unit.test_report import EMPTY, FULL, TWO, printed

@@ -1,0 +1,1 @@
+"""Engines beside one another: the same answers, and how fast."""

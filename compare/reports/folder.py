@@ -1,0 +1,146 @@
+"""What `edgewise report` shows of a folder, or of two: a run, a comparison of several, or how two of a kind differ."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+from rich.console import RenderableType
+
+from compare.reports import comparison, comparison_page, difference, difference_shown, page, report
+from compare.reports.difference import Differences, Repeated, Run
+from compare.reports.same_frames import COLUMNS
+from compare.runs import runfolder
+from edgewise import show
+from edgewise.errors import ConfigError
+
+FRAMES: Final = "frames.parquet"
+NO_SETTINGS: Final = ("parts", "files")
+"""Of a manifest: what each process said of itself, and checksums."""
+
+
+def is_comparison(folder: Path) -> bool:
+    """Say whether a folder is of several runs."""
+    return (folder / comparison.NAME).exists()
+
+
+def show_report(folder: Path, other: Path | None, *, as_json: bool) -> None:
+    """Print a run, a comparison, or whether two of a kind differ.
+
+    Raises:
+        ConfigError: a folder is of neither, or they are not two of a kind.
+    """
+    if other is not None:
+        found = between(folder, other)
+        _show(found, as_json=as_json, laid_out=difference_shown.rendered(found))
+    elif is_comparison(folder):
+        compared = comparison.read(folder)
+        _show(compared, as_json=as_json, laid_out=comparison.rendered(compared))
+    else:
+        report.show(report.read(folder), as_json=as_json)
+
+
+def _show(found: BaseModel, *, as_json: bool, laid_out: RenderableType) -> None:
+    if as_json:
+        show.text(found.model_dump_json(by_alias=True))
+    else:
+        show.table(laid_out)
+
+
+def write_page(folder: Path, out: Path | None) -> Path:
+    """Write the page of a run, or of a comparison; give its path.
+
+    Raises:
+        ConfigError: the folder is of neither.
+        MissingError: the disk does not take the page.
+    """
+    return comparison_page.write(folder, out) if is_comparison(folder) else page.write(folder, out)
+
+
+def between(one: Path, other: Path) -> Differences:
+    """Compare two folders.
+
+    Raises:
+        ConfigError: a folder is of neither kind, or they are not two of a kind.
+    """
+    kinds = [is_comparison(folder) for folder in (one, other)]
+    if all(kinds):
+        return difference.between_comparisons(repeated(one), repeated(other))
+    if any(kinds):
+        several, single = (one, other) if kinds[0] else (other, one)
+        raise ConfigError(
+            f"{several} is a comparison of several runs and {single} is one run: "
+            "give two runs, or two comparisons; a comparison's runs stand inside its folder"
+        )
+    return difference.between_runs(run(one), run(other))
+
+
+def run(folder: Path) -> Run:
+    """Read all that is known of a run.
+
+    Raises:
+        ConfigError: the folder is none of a run, or something in it cannot be read.
+    """
+    return Run(
+        name=folder.resolve().name, summary=report.read(folder), settings=settings(folder), frames=frames(folder)
+    )
+
+
+def repeated(folder: Path) -> Repeated:
+    """Read all that is known of a comparison; what its first run was made with, all were.
+
+    Raises:
+        ConfigError: something in it cannot be read.
+    """
+    compared = comparison.read(folder)
+    of_runs = (settings(folder / one.folder) for one in compared.runs)
+    known = next((found for found in of_runs if found), settings(folder))
+    return Repeated(name=folder.resolve().name, comparison=compared, settings=known)
+
+
+def frames(folder: Path) -> pa.Table | None:
+    """Read what is compared of a run's per-frame table; None if there is none.
+
+    Raises:
+        ConfigError: it is there, and is no such table.
+    """
+    path = folder / FRAMES
+    try:
+        return pq.read_table(path, columns=list(COLUMNS))
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ConfigError(f"{path} cannot be read as a run's table; was it written by another version?") from error
+
+
+def settings(folder: Path) -> Mapping[str, object]:
+    """Read what a run was made with, by dotted name; nothing if neither a manifest nor a scenario says it.
+
+    Raises:
+        ConfigError: the manifest or the scenario cannot be read.
+    """
+    if manifest := runfolder.manifest(folder):
+        known = {name: value for name, value in manifest.items() if name not in {*NO_SETTINGS, "scenario"}}
+        return flat(manifest.get("scenario", {})) | flat(known)
+    path = folder / "scenario.toml"
+    try:
+        known = flat(tomllib.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a scenario: {error}; was the run cut off?") from error
+    return {name: value for name, value in known.items() if name != "model"}  # a file's name is no identity
+
+
+def flat(values: Mapping[str, Any], *, inside: str = "") -> dict[str, object]:
+    """Give nested values by their dotted names."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, inside=f"{inside}{name}.")
+        else:
+            found[inside + name] = value
+    return found

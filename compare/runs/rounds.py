@@ -1,0 +1,219 @@
+"""The runs of a scenario, one after the other: each has its own parts, folder and verdict."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from brokers.up import up
+from compare.runs import ceiling, runfolder
+from compare.reports import page, report
+from compare import tariff
+from compare.runs.laps import Laps
+from compare.runs.parts import Brokers, Parts
+from compare.scenario import Scenario, order
+from consumers.ledger.run import write
+from edgewise import dataset
+from edgewise.account import Closing, Plan
+from edgewise.clock import Clock
+from edgewise.entries import of_run
+from edgewise.errors import ConfigError, MissingError, PartDiedError
+from edgewise.kafka import Client
+from edgewise.messages import Tier
+from edgewise.options import BrokerKind
+from edgewise.parts import say
+from edgewise.summary import Generator, Reason, Summary
+from models import card
+from models.engine import model_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a run stands in: no part of what is compared."""
+
+    mqtt: str | None = None
+    """A broker that is there already, host:port; with ``kafka``, or not at all."""
+    kafka: str | None = None
+    """The same for Kafka."""
+    kafka_client: Client = Client.AUTO
+    """Which library talks to Kafka."""
+    mqtt_broker: BrokerKind = BrokerKind.AUTO
+    """Which MQTT broker is started otherwise."""
+    runs: Path = Path("runs")
+    """Where the run folder is made."""
+
+
+class Runs:
+    """All runs of one command, in folders inside its own."""
+
+    def __init__(self, folder: Path, around: Surroundings, *, clock: Clock) -> None:
+        self.folder = folder
+        self.laps = Laps(clock)
+        self._around, self._clock = around, clock
+        self._count = 0
+        self._ceiling_hz: float | None = None
+        self._brokers: Brokers | None = None
+
+    @contextmanager
+    def brokers(self) -> Iterator[None]:
+        """Have both brokers while the block lasts: those there are, or embedded ones, new and empty."""
+        around = self._around
+        if bool(around.mqtt) != bool(around.kafka):
+            raise ConfigError("--mqtt and --kafka go together: give both to use brokers that are there, or none")
+        if around.mqtt and around.kafka:
+            self._brokers = Brokers(around.mqtt, around.kafka, around.kafka_client)
+            yield
+            return
+        say("starting an MQTT broker and Kafka ...")
+        starting = self.laps.begin("brokers")
+        with up(mqtt_broker=around.mqtt_broker.value, clock=self._clock) as both:
+            starting.end()
+            say(f"{both.mqtt.name} answers at {both.mqtt.address}, {both.kafka.name} at {both.kafka.address}")
+            self._brokers = Brokers(both.mqtt.address, both.kafka.address, around.kafka_client)
+            yield
+
+    def measure_ceiling(self, *scenarios: Scenario) -> Generator:
+        """Measure what the first scenario's cameras can send; give what that is to the last.
+
+        Raises:
+            ConfigError: one of them asks more of its cameras than it may.
+        """
+        assert self._brokers is not None  # noqa: S101 - the caller's block
+        say("measuring what the cameras can send ...")
+        with self.laps.lap("generator"):
+            self._ceiling_hz = ceiling.measured_hz(
+                scenarios[0].fleet,
+                kafka=self._brokers.kafka,
+                client=self._brokers.client,
+                name=f"{self.folder.name}-ceiling",
+                log=self.folder / "logs" / "ceiling.log",
+            )
+        return [ceiling.judged(one.fleet, ceiling_hz=self._ceiling_hz) for one in scenarios][-1]
+
+    def rounds(self, scenario: Scenario) -> list[tuple[str, Summary]]:
+        """Run all rounds of a scenario; give each one's folder and what it came to."""
+        return [self.next(scenario, tiers) for tiers in order(scenario)]
+
+    def next(self, scenario: Scenario, tiers: Sequence[Tier]) -> tuple[str, Summary]:
+        """Run one round in a folder of its own inside the whole's; give the folder's name and what it came to."""
+        self._count += 1
+        own = self.folder / f"{self.folder.name}-{self._count:02}-{'-'.join(tiers)}"  # its name is the run's on the bus
+        (own / "logs").mkdir(parents=True)
+        offered_hz = scenario.fleet.schedule.cameras * scenario.fleet.schedule.rate_hz
+        say(f"run {self._count}: {' and '.join(tiers)}, {offered_hz:,.1f} frames/s")
+        summary = self._one(scenario, tiers, own)
+        for reason in summary.reasons:
+            say(f"INVALID: {report.said(reason)}")
+        return own.name, summary
+
+    def alone(self, scenario: Scenario, tiers: Sequence[Tier]) -> Summary:
+        """Run the only round, in the whole's folder."""
+        return self._one(scenario, tiers, self.folder)
+
+    def keep(self, name: str, found: BaseModel) -> None:
+        """Write what all runs came to into the folder.
+
+        Raises:
+            MissingError: the disk does not take it.
+        """
+        path = self.folder / name
+        try:
+            path.write_text(found.model_dump_json(indent=1, by_alias=True) + "\n")
+        except OSError as error:
+            raise MissingError(f"{path} cannot be written: {error.strerror}; free some space") from error
+
+    def _one(self, scenario: Scenario, tiers: Sequence[Tier], folder: Path) -> Summary:
+        """Run one round to its verdict; its folder holds all there is to know of it.
+
+        Raises:
+            InvalidRunError: a part died so early that there is nothing to report.
+        """
+        assert self._brokers is not None  # noqa: S101 - the caller's block
+        assert self._ceiling_hz is not None  # noqa: S101 - measured before any run
+        brokers, clock = self._brokers, self._clock
+        generator = ceiling.judged(scenario.fleet, ceiling_hz=self._ceiling_hz)
+        parts = Parts(scenario, tiers, folder, brokers=brokers, clock=clock)
+        died: PartDiedError | None = None
+        began_ns = clock.now_ns()
+        try:
+            parts.start()
+            parts.follow()
+        except PartDiedError as error:
+            died = error
+            say(str(error))
+        finally:
+            ended_ns = clock.now_ns()
+            with self.laps.lap("stop"):
+                parts.stop()
+        try:
+            summary = report.read(folder)
+        except ConfigError:
+            if died is None:
+                raise
+            raise died from None
+        with self.laps.lap("report"):
+            entries = of_run(brokers.kafka, folder.name, client=brokers.client, clock=clock)
+            self.laps.divide(began_ns, ended_ns, [entry for entry in entries if isinstance(entry, Plan)])
+            closings = [entry for entry in entries if isinstance(entry, Closing)]
+            summary = with_costs(with_death(summary, died), closings).model_copy(update={"generator": generator})
+            summary = tariff.priced(summary, tariff.read(scenario.tariff))
+            write(summary, folder)
+            runfolder.write_manifest(folder, scenario=_facts(scenario), parts=with_accounts(parts.commands, closings))
+            page.write(folder)
+        return summary
+
+
+def with_death(summary: Summary, died: PartDiedError | None) -> Summary:
+    """Put a part's death over all other reasons: they are its consequences."""
+    if died is None:
+        return summary
+    follow = f"see the end of its log, logs/{died.part}.log"
+    reason = Reason(
+        rule=f"{died.part} died",
+        found=f"exit code {died.code}",
+        limit="runs to the end",
+        next=follow,
+        consequences=[one for reason in summary.reasons for one in (reason, *reason.consequences)],
+    )
+    return summary.model_copy(update={"verdict": "INVALID", "reasons": [reason]})
+
+
+def _facts(scenario: Scenario) -> dict[str, Any]:
+    known = card.known(model_file(scenario.model))
+    return scenario.model_dump(mode="json") | {
+        "model": known.identity,
+        "model_accuracy": known.card and known.card.accuracy,
+        "dataset_sha256": dataset.SPLITS["test"].sha256,
+        "tariff": (declared := tariff.read(scenario.tariff)) and declared.model_dump(mode="json"),
+    }
+
+
+def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
+    """Add each tier's CPU seconds and memory, and a micro-batch's steps, as its processes accounted for them."""
+    costed = summary.model_copy(deep=True)
+    for name, tier in costed.tiers.items():
+        mine = [closing.summary for closing in parts if closing.part == name]
+        if mine:
+            cpu_s, memory_bytes = (_total(mine, name) for name in ("cpu_s", "memory_bytes"))
+            tier.cost(cpu_s=None if cpu_s is None else round(cpu_s, 2))
+            tier.memory_bytes = None if memory_bytes is None else int(memory_bytes)
+            tier.micro_batch_ms = report.micro_batch_ms(mine)
+    return costed
+
+
+def with_accounts(commands: Mapping[str, Sequence[str]], closings: Sequence[Closing]) -> dict[str, dict[str, Any]]:
+    """Set beside each part's command what it said of itself at its end: tasks, cores, engine, what it spent."""
+    return {
+        part: {"command": list(command), "accounts": [one.summary for one in closings if one.part == part]}
+        for part, command in commands.items()
+    }
+
+
+def _total(accounts: Sequence[Mapping[str, object]], name: str) -> float | None:
+    """Add up one number of each account; None if one of them does not have it: that sum was not measured."""
+    numbers = [found for one in accounts if isinstance(found := one.get(name), int | float) and math.isfinite(found)]
+    return sum(numbers) if len(numbers) == len(accounts) else None

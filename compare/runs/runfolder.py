@@ -1,0 +1,113 @@
+"""A run's folder: everything needed to check it, under one name."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from compare.runs import machine
+from edgewise import __version__
+from edgewise.clock import Clock, utc_name
+from edgewise.errors import ConfigError, MissingError
+from edgewise.places import CHECKOUT
+
+SPACE_NEEDED_BYTES: Final = 200 << 20
+"""Of a short run: brokers' data, logs, one row a frame."""
+MANIFEST: Final = "manifest.json"
+RESULT_FILES: Final = ("frames.parquet", "summary.json")
+"""What a run came to: the manifest has their checksums."""
+
+
+def make(runs: Path, scenario: str, *, clock: Clock) -> Path:
+    """Make ``runs/<UTC time>-<scenario>/`` with a ``logs`` folder inside.
+
+    Raises:
+        MissingError: the disk does not take it, or has too little left for a run.
+    """
+    folder = runs / f"{utc_name(clock.now_ns())}-{scenario}"
+    try:
+        (folder / "logs").mkdir(parents=True)
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise MissingError(f"{folder} cannot be made: {error.strerror}; choose another --runs") from error
+    if free_bytes < SPACE_NEEDED_BYTES:
+        raise MissingError(
+            f"{folder} has {free_bytes >> 20} MB free and a run needs {SPACE_NEEDED_BYTES >> 20}; "
+            "free some space or choose another --runs"
+        )
+    return folder
+
+
+def write_manifest(folder: Path, *, scenario: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
+    """Write ``manifest.json``: what ran, where, with which settings, and what must not change from now on.
+
+    Raises:
+        MissingError: the disk does not take it.
+    """
+    content = {
+        "version": __version__,
+        "commit": _commit(),
+        "host": _host(),
+        "packages": {found.name: found.version for found in sorted(distributions(), key=lambda one: one.name.lower())},
+        "scenario": dict(scenario),
+        "parts": dict(parts),
+        "files": {name: sha256(folder / name) for name in RESULT_FILES if (folder / name).exists()},
+    }
+    path = folder / MANIFEST
+    try:
+        path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    except OSError as error:
+        raise MissingError(f"{path} cannot be written: {error.strerror}; free some space") from error
+
+
+def manifest(folder: Path) -> Mapping[str, Any]:
+    """Read what ran where; nothing of a run that only a ledger accounted for.
+
+    Raises:
+        ConfigError: there is something that is no manifest.
+    """
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read as a manifest: {error}; was the run cut off?") from error
+    return found if isinstance(found, dict) else {}
+
+
+def sha256(path: Path) -> str:
+    """Give a file's checksum."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _host() -> dict[str, Any]:
+    return {
+        "name": socket.gethostname(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "processor": machine.here().processor,
+        "cores": os.cpu_count(),
+        "cores_allowed": sorted(os.sched_getaffinity(0)),
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+
+
+def _commit() -> str | None:
+    """Name the commit of the checkout, None where it is none."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=12"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    return told.stdout.strip() or None

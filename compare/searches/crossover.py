@@ -1,0 +1,156 @@
+"""Which tier is the better one for how many cameras: the share of answers that are right and on time decides."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from compare.reports import report
+from compare.scenario import Scenario
+from compare.searches.search import crossover
+from compare.searches.steps import DisturbedError, Run, told
+from edgewise.messages import Tier
+from edgewise.show import cell, grid, interval, percent, titled
+from edgewise.statistics import overlap, wilson
+from edgewise.summary import Generator, Interval, Reason, Summary
+
+NEITHER = "neither"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class OnTime(_Part):
+    """What one tier came to with so many cameras."""
+
+    folder: str
+    share: float
+    """Of the frames due after the warm-up, that were answered rightly within the deadline."""
+    interval: Interval
+    """Wilson's."""
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class Probe(_Part):
+    """Both tiers with so many cameras, one after the other."""
+
+    cameras: int
+    offered_hz: float
+    tiers: dict[str, OnTime]
+    better: Tier | None
+    """None where the intervals overlap."""
+
+
+class Crossover(_Part):
+    """A whole search: the content of ``crossover.json``."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    scenario: str
+    deadline_ms: float
+    generator: Generator
+    verdict: Literal["VALID", "INVALID"]
+    reasons: list[Reason]
+    """Of the run that ended the search, if one did."""
+    before: Tier | None = None
+    """The better tier with the scenario's cameras; None if neither is."""
+    after: Tier | None = None
+    """The better one from ``from_cameras`` on; None if it does not change within the range."""
+    from_cameras: int | None = None
+    """The fewest with which it is."""
+    not_with_cameras: int | None = None
+    """The most with which it is not."""
+    probes: list[Probe]
+    """In the order in which they were run."""
+
+
+def searched(scenario: Scenario, run: Run, generator: Generator) -> Crossover:
+    """Search; a run that is INVALID for another cause than its load ends it."""
+    probes: list[Probe] = []
+
+    def better(cameras: int) -> Tier | None:
+        probes.append(_probe(scenario.at({"fleet.cameras": cameras}), run, turned=len(probes) % 2 == 1))
+        return probes[-1].better
+
+    start = scenario.fleet.cameras
+    by_ceiling = int(generator.limit_share * generator.ceiling_hz / scenario.fleet.rate_hz)
+    whole = Crossover(
+        schema=1,
+        scenario=scenario.name,
+        deadline_ms=scenario.deadline_ms,
+        generator=generator,
+        verdict="VALID",
+        reasons=[],
+        probes=probes,
+    )
+    try:
+        most = max(start, min(round(scenario.search.most_times * start), by_ceiling))
+        found = crossover(better, start=start, most=most, within=scenario.search.within_share)
+    except DisturbedError as error:
+        return whole.model_copy(update={"verdict": "INVALID", "reasons": error.reasons, "probes": probes})
+    change = (
+        {"from_cameras": found.high, "not_with_cameras": found.low} if found.after else {"not_with_cameras": found.low}
+    )
+    return whole.model_copy(update={"before": found.before, "after": found.after, "probes": probes, **change})
+
+
+def _probe(scenario: Scenario, run: Run, *, turned: bool) -> Probe:
+    """Run both tiers with the same schedule; which one goes first turns from probe to probe."""
+    tiers = [tier for (tier,) in scenario.placement.rounds]
+    found = {tier: _on_time(*told(run, scenario, tier), tier) for tier in (tiers[::-1] if turned else tiers)}
+    gateway, cluster = found[Tier.GATEWAY], found[Tier.CLUSTER]
+    better = None
+    if not overlap(gateway.interval, cluster.interval):
+        better = Tier.GATEWAY if gateway.share > cluster.share else Tier.CLUSTER
+    return Probe(
+        cameras=scenario.fleet.cameras,
+        offered_hz=round(scenario.fleet.cameras * scenario.fleet.rate_hz, 3),
+        tiers={tier.value: found[tier] for tier in tiers},
+        better=better,
+    )
+
+
+def _on_time(folder: str, summary: Summary, tier: Tier) -> OnTime:
+    found = summary.tiers[tier.value]
+    share, frames = found.on_time or 0.0, found.measured or 0
+    sure = wilson(round(share * frames), frames)
+    return OnTime(
+        folder=folder,
+        share=share,
+        interval=Interval(low=0.0, high=1.0) if sure is None else Interval(low=sure.low, high=sure.high),
+        p50_ms=found.latency_ms.p50,
+        p99_ms=found.latency_ms.p99,
+    )
+
+
+def said(found: Crossover) -> str:
+    """Say the answer in a sentence."""
+    within = f"for answers within {found.deadline_ms:g} ms"
+    if found.reasons:
+        return f"The search {within} did not come to its end."
+    first, last = found.probes[0].cameras, found.not_with_cameras
+    before = "neither tier is shown to be better" if found.before is None else f"the {found.before} is the better tier"
+    if found.after is None:
+        return f"From {first:,} to {last:,} cameras {before} {within}: no crossover in that range."
+    after = f"from {found.from_cameras:,} on it is the {found.after}, and with {last:,} not yet"
+    return f"With {first:,} cameras {before} {within}; {after}."
+
+
+def rendered(found: Crossover) -> RenderableType:
+    """Lay a search out for the terminal: the verdict, the answer, and what it stands on."""
+    head = report.verdict(found.verdict, f"{found.scenario}, crossover")
+    names = [tier.value for tier in Tier]
+    numbers = [text for name in names for text in (f"{name} %", f"95 % of {name}", f"{name} p50 ms")]
+    table = grid("better", numbers=("cameras", "offered/s", *numbers))
+    for probe in sorted(found.probes, key=lambda one: one.cameras):
+        cells = [text for name in names for text in _cells(probe.tiers[name])]
+        table.add_row(probe.better or NEITHER, f"{probe.cameras:,}", cell(probe.offered_hz), *cells)
+    note = "Better only where the intervals do not overlap. Late, lost and wrong answers count alike."
+    titles = titled(f"Right within {found.deadline_ms:g} ms", table, note)
+    return Group(head, *report.reasons(found.reasons), Text(), Text(said(found)), *titles)
+
+
+def _cells(found: OnTime) -> tuple[str, str, str]:
+    return percent(found.share), interval(found.interval, times=100), cell(found.p50_ms)
