@@ -8,6 +8,7 @@ import numpy as np
 from consumers.ledger.clocks import Impossible
 from consumers.ledger.collect import Collected
 from consumers.ledger.columns import Mask, Rows
+from edgewise.messages import Tier
 from edgewise.summary import FrameCounts, Limits, TierSummary, WarmUp
 from models.card import Card
 
@@ -27,7 +28,7 @@ class TierFacts:
     latency_grew: bool
     """Whether answers came later and later."""
     said: int | None
-    """Frames that the tier's processes say they answered, as far as they have closed their accounts."""
+    """Answers that the tier's processes account for, as far as they have closed their accounts."""
 
     @property
     def name(self) -> str:
@@ -79,9 +80,11 @@ def ran_with(found: Rows) -> list[tuple[str, str]]:
     return [(engine_names[engine], model_names[model]) for engine, model in places]
 
 
-def said_by(collected: Collected, tier: str) -> int | None:
-    """Add up the frames that a tier's processes account for; None if none has, or one does not say."""
-    counts = [one.summary.get("frames") for (part, _), one in collected.closings.items() if part == tier]
-    if not counts or not all(isinstance(count, int) for count in counts):
+def said_by(collected: Collected, tier: Tier) -> int | None:
+    """Add up the answers that a tier's processes account for; None if none has closed, or one does not say."""
+    # A gateway counts its results; the cluster all of its frames, those that it refused among them.
+    count, refused = ("results", 0) if tier is Tier.GATEWAY else ("frames", collected.rejected(tier).total())
+    counts = [one.summary.get(count) for (part, _), one in collected.closings.items() if part == tier]
+    if not counts or not all(isinstance(said, int) for said in counts):
         return None
-    return sum(count for count in counts if isinstance(count, int))
+    return sum(said for said in counts if isinstance(said, int)) - refused

@@ -154,7 +154,7 @@ def _facts(collected: Collected, found: Rows, limits: Limits, *, from_ns: int, d
         impossible=impossible,
         of_starved=np.isin(codes, starved),
         latency_grew=backlog.latency_grew(found, which),
-        said=said_by(collected, found.tier.value),
+        said=said_by(collected, found.tier),
     )
 
 

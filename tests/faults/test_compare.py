@@ -1,20 +1,14 @@
-"""Comparison runs: one tier at a time, and what is said when a part dies in the middle."""
+"""Comparison runs: one tier at a time."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 import pytest
 
 from brokers.broker import Broker
-from edgewise import processes
-from edgewise.processes import Child
-from tests.real import eventually
 
 pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
 
@@ -56,35 +50,3 @@ def test_one_tier_at_a_time_gives_a_run_folder_for_each_and_one_comparison(
         assert {"summary.json", "frames.parquet", "manifest.json", "report.html", "logs"} <= kept
         assert read(own / "summary.json")["run"] == one["folder"]
     assert "No tier is called better: 1 of at least 3 repeats." in ran.stdout
-
-
-def grown(child: Child) -> list[psutil.Process]:
-    """Give a run's parts by their command lines."""
-    return [one for one in psutil.Process(child.pid).children(recursive=True) if "edgewise" in " ".join(one.cmdline())]
-
-
-def test_a_part_that_dies_makes_the_run_invalid_and_is_its_first_reason(
-    mqtt: Broker, kafka: Broker, tmp_path: Path
-) -> None:
-    wanted = ("--set", "placement=gateway", "--set", "fleet.duration_s=60")
-    child = processes.start(
-        command("laptop", *wanted, mqtt=mqtt, kafka=kafka, runs=tmp_path), name="compare", log=tmp_path / "log"
-    )
-    parts: list[psutil.Process] = []
-
-    def under_way() -> bool:
-        parts[:] = grown(child)
-        logs = list(tmp_path.glob("*/logs/gateway.log"))
-        return bool(logs) and "gateway: classifying" in logs[0].read_text(errors="replace") and len(parts) >= 4
-
-    eventually(under_way, within_s=120)
-    (gateway,) = (one for one in parts if "gateway" in one.cmdline()[3:4])
-    os.kill(gateway.pid, signal.SIGKILL)
-    assert child.wait(within_s=120) == 4, child.tail(lines=30)
-    (folder,) = tmp_path.glob("*-laptop")
-    summary = read(folder / "summary.json")
-    assert summary["verdict"] == "INVALID"
-    assert [reason["rule"] for reason in summary["reasons"]] == ["gateway died"]
-    assert summary["reasons"][0]["found"] == "exit code -9"
-    assert "gateway died" in (folder / "report.html").read_text()
-    assert [one for one in parts if one.is_running()] == []

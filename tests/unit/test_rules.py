@@ -11,12 +11,14 @@ from consumers.ledger.causes import Broken, arranged
 from consumers.ledger.clocks import Step
 from consumers.ledger.run import card_of
 from consumers.ledger.table import Fate
+from edgewise import topics
 from edgewise.account import Closing
 from edgewise.errors import ConfigError
+from edgewise.kafka import Record
 from edgewise.messages import Tier
 from edgewise.summary import Limits, Reason
 from models.card import Card, Check
-from tests.tables import BOTH, NAMES, RUN, Told, causes, first
+from tests.tables import BOTH, NAMES, RUN, START_NS, Told, causes, first
 
 GATEWAY, CLUSTER = BOTH
 
@@ -405,19 +407,42 @@ def test_a_ledger_needs_no_model_file_and_takes_one_with_a_card() -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (2400, {"results lost after gateway": ["missing in gateway"]}),
-        (2300, {"missing in gateway": []}),
+        ({"results": 2400, "rejected": 0}, {"results lost after gateway": ["missing in gateway"]}),
+        ({"results": 2300, "rejected": 100}, {"missing in gateway": []}),
+        ({"results": 2300, "rejected": 0}, {"missing in gateway": []}),
+        ({}, {"missing in gateway": []}),
         (None, {"missing in gateway": []}),
     ],
-    ids=["answered and lost", "never answered", "no account"],
+    ids=["answered and lost", "refused", "never answered", "it says nothing", "no account"],
 )
 def test_results_that_were_lost_are_told_from_those_that_never_were(
-    said: int | None, expected: dict[str, list[str]]
+    said: dict[str, int] | None, expected: dict[str, list[str]]
 ) -> None:
     told = Told()
     told.answers[GATEWAY].miss(np.arange(2400) % 24 == 0)
     if said is not None:
-        told.entry(Closing(run=RUN, part="gateway", name="gateway", summary={"frames": said}))
+        told.entry(Closing(run=RUN, part="gateway", name="gateway", summary=said))
+    assert causes(told.summary()) == expected
+
+
+def rejected(told: Told, tier: Tier, *, frames: int) -> None:
+    """Let a tier refuse frames."""
+    headers = (("by", tier.value.encode()), ("rule", b"codec"))
+    told.collected.add([Record(topics.REJECTED, 0, 0, "", b"", headers, START_NS)] * frames, now_ns=START_NS)
+
+
+@pytest.mark.parametrize(
+    ("refused", "expected"),
+    [
+        (0, {"results lost after cluster": ["missing in cluster"]}),
+        (100, {"rejected by cluster": ["missing in cluster"]}),
+    ],
+)
+def test_a_cluster_counts_what_it_refuses_among_its_frames(refused: int, expected: dict[str, list[str]]) -> None:
+    told = Told()
+    told.answers[CLUSTER].miss(np.arange(2400) % 24 == 0)
+    rejected(told, CLUSTER, frames=refused)
+    told.entry(Closing(run=RUN, part="cluster", name="cluster", summary={"frames": 2400}))
     assert causes(told.summary()) == expected
 
 
