@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from compare import scenario as scenarios
 from compare import tariff
-from compare.reports import comparison, comparison_page, report
+from compare.reports import comparison, comparison_page, folder, report, series_page
+from compare.reports.series_page import Series
 from compare.runs import runfolder
 from compare.runs.rounds import Runs, Surroundings
 from compare.scenario import Kind, Scenario, order
@@ -30,9 +31,9 @@ def run(scenario: Scenario, around: Surroundings) -> int:
         _ = point.fleet.schedule  # a trace that cannot be read is said before anything is started
         tariff.read(point.tariff)  # the same
     dataset.load("test", say=say)
-    folder = runfolder.make(around.runs, scenario.name, clock=clock)
-    (folder / "scenario.toml").write_text(scenarios.text(scenario))
-    runs = Runs(folder, around, clock=clock)
+    place = runfolder.make(around.runs, scenario.name, clock=clock)
+    (place / "scenario.toml").write_text(scenarios.text(scenario))
+    runs = Runs(place, around, clock=clock)
     with _beside_the_tiers(scenario):
         if scenario.search.kind is not Kind.NONE:
             verdict = _searched(scenario, runs)
@@ -43,7 +44,7 @@ def run(scenario: Scenario, around: Surroundings) -> int:
         else:
             verdict = _single(scenario, runs)
     say(runs.laps.told())
-    show.text(str(folder))  # a run's last line is its folder
+    show.text(str(place))  # a run's last line is its folder
     return 0 if verdict == "VALID" else InvalidRunError.exit_code
 
 
@@ -72,10 +73,7 @@ def _swept(scenario: Scenario, runs: Runs) -> str:
             sweep.Point(values=values, comparison=comparison.compared(point, runs.rounds(point)))
             for values, point in scenario.points
         ]
-    found = sweep.put_together(scenario.name, points)
-    runs.keep("sweep.json", found)
-    show.table(sweep.rendered(found))
-    return found.verdict
+    return _shown(sweep.put_together(scenario.name, points), runs)
 
 
 def _searched(scenario: Scenario, runs: Runs) -> str:
@@ -86,14 +84,15 @@ def _searched(scenario: Scenario, runs: Runs) -> str:
         with runs.brokers():  # its own: what a step leaves behind in topics and sessions is no other's
             return runs.next(at, (tier,))
 
-    if scenario.search.kind is Kind.CAPACITY:
-        most = capacity.searched(scenario, run_step, generator)
-        runs.keep("capacity.json", most)
-        show.table(capacity.rendered(most))
-        return most.verdict
-    found = crossover.searched(scenario, run_step, generator)
-    runs.keep("crossover.json", found)
-    show.table(crossover.rendered(found))
+    search = capacity.searched if scenario.search.kind is Kind.CAPACITY else crossover.searched
+    return _shown(search(scenario, run_step, generator), runs)
+
+
+def _shown(found: Series, runs: Runs) -> str:
+    name = next(name for name, (kind, _) in folder.SERIES.items() if isinstance(found, kind))
+    runs.keep(name, found)
+    series_page.write(found, runs.folder)
+    show.table(folder.laid_out(found))
     return found.verdict
 
 

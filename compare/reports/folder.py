@@ -1,19 +1,21 @@
-"""What `edgewise report` shows of a folder, or of two: a run, a comparison of several, or how two of a kind differ."""
+"""What `edgewise report` shows of a folder: a run, a comparison, a search, a sweep; or of two: how they differ."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import RenderableType
 
-from compare.reports import comparison, comparison_page, difference, difference_shown, page, report
+from compare.reports import comparison, comparison_page, difference, difference_shown, page, report, series_page
 from compare.reports.difference import Differences, Repeated, Run
 from compare.reports.same_frames import COLUMNS
+from compare.reports.series_page import Series
 from compare.runs import runfolder
+from compare.searches import capacity, crossover, sweep
 from edgewise import show
 from edgewise.errors import ConfigError
 
@@ -22,9 +24,37 @@ NO_SETTINGS: Final = ("parts", "files")
 """Of a manifest: what each process said of itself, and checksums."""
 
 
+SERIES: Final[Mapping[str, tuple[type[Series], Callable[[Any], RenderableType]]]] = {
+    capacity.NAME: (capacity.Capacity, capacity.rendered),
+    crossover.NAME: (crossover.Crossover, crossover.rendered),
+    sweep.NAME: (sweep.Sweep, sweep.rendered),
+}
+"""Searches and sweeps: what each is read as, and how it is laid out."""
+
+
 def is_comparison(folder: Path) -> bool:
     """Say whether a folder is of several runs."""
     return (folder / comparison.NAME).exists()
+
+
+def series(folder: Path) -> Series | None:
+    """Read a search or a sweep; None if the folder has none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    for name, (kind, _) in SERIES.items():
+        if (path := folder / name).exists():
+            try:
+                return kind.model_validate_json(path.read_bytes())
+            except (ValidationError, OSError) as error:
+                raise ConfigError(f"{path} cannot be read; was it written by another version?") from error
+    return None
+
+
+def laid_out(found: Series) -> RenderableType:
+    """Lay a search or a sweep out for the terminal."""
+    return next(rendered(found) for kind, rendered in SERIES.values() if isinstance(found, kind))
 
 
 def show_report(folder: Path, other: Path | None, *, as_json: bool) -> None:
@@ -36,6 +66,8 @@ def show_report(folder: Path, other: Path | None, *, as_json: bool) -> None:
     if other is not None:
         found = between(folder, other)
         _show(found, as_json=as_json, laid_out=difference_shown.rendered(found))
+    elif (many := series(folder)) is not None:
+        _show(many, as_json=as_json, laid_out=laid_out(many))
     elif is_comparison(folder):
         compared = comparison.read(folder)
         _show(compared, as_json=as_json, laid_out=comparison.rendered(compared))
@@ -51,12 +83,14 @@ def _show(found: BaseModel, *, as_json: bool, laid_out: RenderableType) -> None:
 
 
 def write_page(folder: Path, out: Path | None) -> Path:
-    """Write the page of a run, or of a comparison; give its path.
+    """Write the page of a run, a comparison, a search or a sweep; give its path.
 
     Raises:
         ConfigError: the folder is of neither.
         MissingError: the disk does not take the page.
     """
+    if (many := series(folder)) is not None:
+        return series_page.write(many, folder, out)
     return comparison_page.write(folder, out) if is_comparison(folder) else page.write(folder, out)
 
 
@@ -66,6 +100,11 @@ def between(one: Path, other: Path) -> Differences:
     Raises:
         ConfigError: a folder is of neither kind, or they are not two of a kind.
     """
+    for folder in (one, other):
+        if series(folder) is not None:
+            raise ConfigError(
+                f"{folder} is a search or a sweep: give two runs, or two comparisons; its runs stand inside"
+            )
     kinds = [is_comparison(folder) for folder in (one, other)]
     if all(kinds):
         return difference.between_comparisons(repeated(one), repeated(other))

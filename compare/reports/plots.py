@@ -6,7 +6,7 @@ eye tells apart (Okabe and Ito), and dashes tell what colours tell.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -290,4 +290,60 @@ def repeats(tiers: Mapping[str, Spread], words: Words, *, unit: str) -> Markup:
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    return _inside(drawn, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """One tier under several loads."""
+
+    load: Floats
+    value: Floats
+    """Not finite where it was not measured, or is infinite."""
+    held: Sequence[bool]
+    """Whether the tier kept what it must; what it did not is drawn as a cross."""
+
+
+def by_load(tiers: Mapping[str, Loads], words: Words, *, across: str, up: str, limit_ms: float | None = None) -> Markup:
+    """Draw a figure over the load; with a limit it is a latency, and its axis logarithmic."""
+    drawn = StringIO()
+    with _drawing(drawn) as (axes,):
+        for name, one in tiers.items():
+            order = np.argsort(one.load, kind="stable")
+            load, value, held = one.load[order], one.value[order], np.array(one.held, dtype=np.bool_)[order]
+            colour = COLOURS[name]
+            axes.plot(load, value, color=colour, linestyle=DASHES[name], linewidth=1, label=name)
+            axes.plot(load[held], value[held], DOTS[name], color=colour, markersize=5)
+            axes.plot(load[~held], value[~held], "x", color=colour, markersize=7, markeredgewidth=1.8)
+        if limit_ms is not None:
+            axes.axhline(limit_ms, color=INK, linewidth=1, linestyle=":", label="deadline")
+        axes.set(xlabel=across, ylabel=up)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+        if limit_ms is not None:
+            _log_ms(axes, along="y", room=3.3)
+        else:
+            axes.set_ylim(0, None)
+            axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        _legend(axes, columns=3)
+    return _inside(drawn, words)
+
+
+def by_setting(points: Mapping[str, Mapping[str, tuple[float | None, float | None]]], words: Words) -> Markup:
+    """Draw each setting's p50 and p99 in each tier: a line between two dots, the second one empty."""
+    drawn = StringIO()
+    with _drawing(drawn, height=80 + 26 * len(points)) as (axes,):
+        for place, tiers in enumerate(points.values()):
+            for aside, (name, (p50_ms, p99_ms)) in enumerate(tiers.items()):
+                at = place + 0.22 * (aside - (len(tiers) - 1) / 2)
+                ends_ms = [np.nan if one is None else max(one, FLOOR_MS) for one in (p50_ms, p99_ms)]
+                axes.plot(ends_ms, [at, at], color=COLOURS[name], linestyle=DASHES[name], linewidth=1)
+                axes.plot(ends_ms[:1], [at], DOTS[name], color=COLOURS[name], label="" if place else f"{name} p50")
+                hollow: dict[str, Any] = {"color": COLOURS[name], "markerfacecolor": "none"}
+                axes.plot(ends_ms[1:], [at], DOTS[name], label="" if place else f"{name} p99", **hollow)
+        axes.set_yticks(range(len(points)), list(points))
+        axes.set(xlabel="latency, ms", ylim=(len(points) - 0.5, -0.5))
+        axes.grid(visible=False, axis="y")
+        _log_ms(axes, along="x", room=2)
+        _legend(axes, columns=4)
     return _inside(drawn, words)

@@ -1,7 +1,7 @@
 """How much each tier can do: the highest rate that it sustains, found by runs at fixed rates."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
@@ -14,6 +14,9 @@ from compare.searches.steps import DisturbedError, Run, Step, step
 from edgewise.messages import Tier
 from edgewise.show import cell, grid, titled
 from edgewise.summary import Generator, Reason
+
+HEAD: Final = ("step", "sustained", "what failed", "offered/s", "completed/s", "p99 ms")
+NAME: Final = "capacity.json"
 
 
 class _Part(BaseModel):
@@ -112,10 +115,15 @@ def said(name: str, found: TierCapacity, *, deadline_ms: float) -> str:
 
 def _tier(name: str, found: TierCapacity, whole: Capacity) -> Iterator[RenderableType]:
     yield from (Text(), Text(said(name, found, deadline_ms=whole.deadline_ms)))
-    table = grid("sustained", "what failed", numbers=("step", "offered/s", "completed/s", "p99 ms"))
+    table = grid("step", "sustained", "what failed", numbers=HEAD[3:])
+    for row in rows(found):
+        table.add_row(*row)
+    yield from titled(f"Steps of the {name}", table)
+
+
+def rows(found: TierCapacity) -> Iterator[tuple[str, ...]]:
+    """Give each step, as written."""
     for number, one in enumerate(found.steps, start=1):
         failed = ", ".join(criterion.name for criterion in one.criteria if not criterion.held)
-        (p99_ms,) = (criterion.found for criterion in one.criteria if criterion.name == "latency p99")
-        numbers = (str(number), cell(one.offered_hz), cell(one.completed_hz), cell(p99_ms))
-        table.add_row("yes" if one.sustained else "no", failed or "-", *numbers)
-    yield from titled(f"Steps of the {name}", table)
+        numbers = (cell(one.offered_hz), cell(one.completed_hz), cell(one.criterion("latency p99").found))
+        yield str(number), "yes" if one.sustained else "no", failed or "-", *numbers

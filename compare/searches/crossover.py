@@ -1,6 +1,7 @@
 """Which tier is the better one for how many cameras: the share of answers that are right and on time decides."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
@@ -15,7 +16,13 @@ from edgewise.show import cell, grid, interval, percent, titled
 from edgewise.statistics import overlap, wilson
 from edgewise.summary import Generator, Interval, Reason, Summary
 
-NEITHER = "neither"
+NEITHER: Final = "neither"
+HEAD: Final = (
+    *("better", "cameras", "offered/s"),
+    *(text for tier in Tier for text in (f"{tier} %", f"95 % of {tier}", f"{tier} p50 ms")),
+)
+NOTE: Final = "Better only where the intervals do not overlap. Late, lost and wrong answers count alike."
+NAME: Final = "crossover.json"
 
 
 class _Part(BaseModel):
@@ -141,16 +148,20 @@ def said(found: Crossover) -> str:
 def rendered(found: Crossover) -> RenderableType:
     """Lay a search out for the terminal: the verdict, the answer, and what it stands on."""
     head = report.verdict(found.verdict, f"{found.scenario}, crossover")
-    names = [tier.value for tier in Tier]
-    numbers = [text for name in names for text in (f"{name} %", f"95 % of {name}", f"{name} p50 ms")]
-    table = grid("better", numbers=("cameras", "offered/s", *numbers))
-    for probe in sorted(found.probes, key=lambda one: one.cameras):
-        cells = [text for name in names for text in _cells(probe.tiers[name])]
-        table.add_row(probe.better or NEITHER, f"{probe.cameras:,}", cell(probe.offered_hz), *cells)
-    note = "Better only where the intervals do not overlap. Late, lost and wrong answers count alike."
-    titles = titled(f"Right within {found.deadline_ms:g} ms", table, note)
+    table = grid(HEAD[0], numbers=HEAD[1:])
+    for row in rows(found):
+        table.add_row(*row)
+    titles = titled(f"Right within {found.deadline_ms:g} ms", table, NOTE)
     return Group(head, *report.reasons(found.reasons), Text(), Text(said(found)), *titles)
 
 
-def _cells(found: OnTime) -> tuple[str, str, str]:
-    return percent(found.share), interval(found.interval, times=100), cell(found.p50_ms)
+def rows(found: Crossover) -> Iterator[tuple[str, ...]]:
+    """Give each probe, as written, by the number of cameras."""
+    for probe in sorted(found.probes, key=lambda one: one.cameras):
+        tiers = [probe.tiers[tier.value] for tier in Tier]
+        cells = [text for one in tiers for text in (percent(one.share), _sure(one), cell(one.p50_ms))]
+        yield probe.better or NEITHER, f"{probe.cameras:,}", cell(probe.offered_hz), *cells
+
+
+def _sure(found: OnTime) -> str:
+    return interval(found.interval, times=100)

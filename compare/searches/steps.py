@@ -48,6 +48,10 @@ class Step(_Part):
     sustained: bool
     criteria: list[Criterion]
 
+    def criterion(self, name: str) -> Criterion:
+        """Give one by its name."""
+        return next(one for one in self.criteria if one.name == name)
+
 
 class DisturbedError(InvalidRunError):
     """A step that says nothing about its tier."""

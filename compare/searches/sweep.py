@@ -1,18 +1,21 @@
 """One scenario with one setting after the other: what each of its values gives, and costs."""
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from compare.reports import report
 from compare.reports.comparison import Comparison
 from edgewise.messages import Tier
-from edgewise.show import NOT_MEASURED, cell, grid, titled
+from edgewise.show import cell, grid, titled
 from edgewise.summary import Reason
 
-SHOWN = ("latency p50", "latency p99", "right and on time", "accuracy", "CPU for 1,000 right")
+SHOWN: Final = ("latency p50", "latency p99", "right and on time", "accuracy", "CPU for 1,000 right")
 """Figures of a comparison, each a column."""
+NAME: Final = "sweep.json"
 
 
 class _Part(BaseModel):
@@ -52,15 +55,67 @@ def put_together(scenario: str, points: list[Point]) -> Sweep:
 
 def rendered(found: Sweep) -> RenderableType:
     """Lay a sweep out for the terminal: a row for each point and tier."""
-    head = report.verdict(found.verdict, f"{found.scenario}, {len(found.points)} points")
-    names = list(found.points[0].values)
-    units = {figure.name: figure.unit for figure in found.points[0].comparison.figures}
-    table = grid(*names, "tier", "verdict", numbers=tuple(f"{name}, {units[name]}" for name in SHOWN))
+    title = report.verdict(found.verdict, f"{found.scenario}, {len(found.points)} points")
+    names = head(found)
+    table = grid(*names[: -len(SHOWN)], numbers=names[-len(SHOWN) :])
+    for row in rows(found):
+        table.add_row(*row)
+    answer = [Text(sentence) for sentence in said(found)]
+    return Group(
+        title, *report.reasons(found.reasons), *answer, *titled("What each setting gives", table, *notes(found))
+    )
+
+
+def said(found: Sweep) -> list[str]:
+    """Say where each tier has the lowest latency, and where it costs least: what was found, and no more."""
+    sentences = []
+    for tier in sorted({tier for point in found.points for tier in tiers(point)}):
+        for figure, what in (
+            ("latency p99", "lowest latency p99"),
+            ("CPU for 1,000 right", "least CPU for 1,000 right"),
+        ):
+            known = [(value, point) for point in found.points if (value := median(point, figure, tier)) is not None]
+            if known:
+                value, point = min(known, key=lambda one: one[0])
+                sentences.append(f"The {tier}'s {what}: {value:,.2f} {_unit(point, figure)}, with {named(point)}.")
+    return sentences
+
+
+def _unit(point: Point, figure: str) -> str:
+    return next(one.unit for one in point.comparison.figures if one.name == figure)
+
+
+def head(found: Sweep) -> tuple[str, ...]:
+    """Name the columns: the settings, then the figures."""
+    first = found.points[0]
+    return *first.values, "tier", "verdict", *(f"{name}, {_unit(first, name)}" for name in SHOWN)
+
+
+def rows(found: Sweep) -> Iterator[tuple[str, ...]]:
+    """Give each point and tier, as written."""
     for point in found.points:
-        figures = {figure.name: figure for figure in point.comparison.figures}
-        for tier in [tier.value for tier in Tier if any(tier.value in run.tiers for run in point.comparison.runs)]:
-            spreads = [figures[name].tiers.get(tier) for name in SHOWN]
-            medians = [NOT_MEASURED if one is None else cell(one.median, digits=2) for one in spreads]
-            table.add_row(*(f"{value}" for value in point.values.values()), tier, point.comparison.verdict, *medians)
-    notes = ["Medians over the repeats."] if any(len(point.comparison.runs) > 1 for point in found.points) else []
-    return Group(head, *report.reasons(found.reasons), *titled("What each setting gives", table, *notes))
+        for tier in tiers(point):
+            medians = [cell(median(point, name, tier), digits=2) for name in SHOWN]
+            yield *(f"{value}" for value in point.values.values()), tier, point.comparison.verdict, *medians
+
+
+def notes(found: Sweep) -> list[str]:
+    """Say what stands in the cells, where it is not one run's figure."""
+    return ["Medians over the repeats."] if any(len(point.comparison.runs) > 1 for point in found.points) else []
+
+
+def named(point: Point) -> str:
+    """Name a point by its values, short."""
+    return ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in point.values.items())
+
+
+def tiers(point: Point) -> list[str]:
+    """Name the tiers that ran."""
+    ran = {tier for run in point.comparison.runs for tier in run.tiers}
+    return [tier.value for tier in Tier if tier.value in ran]
+
+
+def median(point: Point, figure: str, tier: str) -> float | None:
+    """Give a figure's median in one tier; None if it was not measured."""
+    spread = next(one for one in point.comparison.figures if one.name == figure).tiers.get(tier)
+    return None if spread is None else spread.median
