@@ -1,12 +1,24 @@
 """Fixtures that start the real thing once for all tests."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from brokers.broker import Broker
 from brokers.kafka.embedded import kafka as embedded_kafka
 from brokers.mqtt.embedded import mqtt as embedded_mqtt
+
+FIND_BROKERS: Final = {"test_up", "test_readme", "test_mistakes"}
+"""Their commands find brokers by the note of ``edgewise up``: at the same time they would find one another's."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of one file share a process, its brokers and its Spark, when there are several."""
+    for item in items:
+        name = "find brokers" if item.path.stem in FIND_BROKERS else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
