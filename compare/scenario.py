@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgewise.errors import ConfigError, meant
+from compare import declared
+from edgewise.errors import ConfigError
 from edgewise.messages import Codec, Tier
 from edgewise.summary import Limits
 from models.engine import Name
@@ -24,6 +25,8 @@ class Placement(StrEnum):
 
     BOTH = "both"
     """Every frame on both tiers, at the same time."""
+    SPLIT = "split"
+    """Each frame on one tier, by a rule that ``fleet.seed`` is the seed of; both at the same time."""
     ALTERNATE = "alternate"
     """The same schedule again and again, one tier at a time, the order of the tiers turning."""
     GATEWAY = "gateway"
@@ -37,6 +40,7 @@ class Placement(StrEnum):
         both = (Tier.GATEWAY, Tier.CLUSTER)
         return {
             Placement.BOTH: (both,),
+            Placement.SPLIT: (both,),
             Placement.ALTERNATE: tuple((tier,) for tier in both),
             Placement.GATEWAY: (both[:1],),
             Placement.CLUSTER: (both[1:],),
@@ -63,7 +67,7 @@ class Fleet(_Table):
     order: Literal["stored", "shuffled"] = "stored"
     """Of the images."""
     seed: int = Field(default=1, ge=0)
-    """Of phases, arrivals and image order."""
+    """Of phases, arrivals and image order, and of a split."""
     ceiling_share: float = Field(default=0.7, gt=0, le=1)
     """Of what these cameras can send at most, which is measured first: more is refused."""
 
@@ -139,7 +143,7 @@ class Scenario(_Table):
     name: str = Field(default="compare", pattern=r"^[a-z0-9-]{1,40}$")
     """What its folder is called after the time; the file's name if it does not say."""
     placement: Placement = Placement.BOTH
-    """Which tier classifies which frames: both, alternate, gateway or cluster."""
+    """Which tier classifies which frames: both, split, alternate, gateway or cluster."""
     repeats: int = Field(default=1, ge=1)
     """How often; at least 3 before one tier may be called the faster."""
     model: str = "resnet20"
@@ -168,7 +172,7 @@ class Scenario(_Table):
             return self
         if self.sweep:
             raise ValueError("a scenario has a search or a sweep, not both")
-        if self.placement is Placement.BOTH:
+        if self.placement in {Placement.BOTH, Placement.SPLIT}:
             raise ValueError(f'a search runs one tier at a time: placement = "alternate", not "{self.placement}"')
         if self.search.kind is Kind.CROSSOVER and self.placement is not Placement.ALTERNATE:
             raise ValueError(f'a crossover is between two tiers: placement = "alternate", not "{self.placement}"')
@@ -234,7 +238,7 @@ def placed(tiers: Sequence[str]) -> Placement:
 
 def shipped() -> Sequence[str]:
     """Name the scenarios that come with the kit."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return declared.shipped(SHIPPED)
 
 
 def read(
@@ -255,16 +259,8 @@ def read(
     Raises:
         ConfigError: no such scenario, or something in it that is not known or not allowed, by its name.
     """
-    path = SHIPPED / f"{named}.toml"
-    if not path.exists():
-        path = Path(named)
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"no scenario {named!r}: neither a file nor one of {', '.join(shipped())}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
-    values.setdefault("name", path.stem.lower())
+    name, values = declared.read(named, folder=SHIPPED, what="scenario")
+    values.setdefault("name", name.lower())
     values = _with(values, {**(over or {}), **_typed(sets)}, said="--set")
     try:
         found = Scenario.model_validate(values)
@@ -273,7 +269,7 @@ def read(
         wrong = error.errors()[0]
         if flag := (flags or {}).get(".".join(map(str, wrong["loc"]))):
             raise ConfigError(f"{flag} {wrong['input']!r}: {wrong['msg']}") from error
-        raise ConfigError(f"scenario {named}: {explained(error, Scenario)}") from error
+        raise ConfigError(f"scenario {named}: {declared.explained(error, Scenario)}") from error
     return found
 
 
@@ -291,41 +287,6 @@ def _typed(sets: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def explained(error: ValidationError, whole: type[BaseModel]) -> str:
-    """Say the first thing that is wrong, and what was perhaps meant."""
-    wrong = error.errors()[0]
-    place = ".".join(str(part) for part in wrong["loc"])
-    if not place:  # it is no single value, but how they go together
-        return str(wrong["ctx"]["error"])
-    if wrong["type"] != "extra_forbidden":
-        return f"{place} = {wrong['input']!r}: {wrong['msg']}"
-    kind = whole
-    for part in wrong["loc"][:-1]:
-        inner = kind.model_fields[str(part)].annotation
-        kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else kind
-    return f"{place} is not known; {meant(str(wrong['loc'][-1]), kind.model_fields)}"
-
-
 def text(scenario: Scenario) -> str:
     """Write a scenario as TOML, every field with its value."""
-    values = scenario.model_dump(mode="json")
-    tables = {name: values.pop(name) for name in list(values) if isinstance(values[name], dict)}
-    lines = [f"{name} = {_value(value)}" for name, value in values.items()]
-    for title, table in tables.items():
-        # A dotted name is one key here: quoted.
-        lines += ["", f"[{title}]", *(f"{_key(name)} = {_value(value)}" for name, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _key(name: str) -> str:
-    return f'"{name}"' if "." in name else name
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(_value(one) for one in value)}]"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)
+    return declared.text(scenario.model_dump(mode="json"))

@@ -6,15 +6,14 @@ neither tier: both need them.
 """
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from compare.scenario import explained
+from compare import declared
 from edgewise.errors import ConfigError
 from edgewise.messages import Tier
 from edgewise.summary import Declared, Summary, TierSummary
@@ -109,7 +108,7 @@ class Modelled:
 
 def shipped() -> Sequence[str]:
     """Name the tariffs that come with the kit."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return declared.shipped(SHIPPED)
 
 
 def read(named: str) -> Tariff | None:
@@ -120,20 +119,12 @@ def read(named: str) -> Tariff | None:
     """
     if not named:
         return None
-    path = SHIPPED / f"{named}.toml"
-    if not path.exists():
-        path = Path(named)
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"no tariff {named!r}: neither a file nor one of {', '.join(shipped())}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
-    values.setdefault("name", path.stem[:40])
+    name, values = declared.read(named, folder=SHIPPED, what="tariff")
+    values.setdefault("name", name[:40])
     try:
         return Tariff.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"tariff {named}: {explained(error, Tariff)}") from error
+        raise ConfigError(f"tariff {named}: {declared.explained(error, Tariff)}") from error
 
 
 def gateway(tariff: Tariff, spent: Spent) -> Modelled:
