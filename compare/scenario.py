@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from compare import declared
 from edgewise.errors import ConfigError
 from edgewise.messages import Codec, Tier
+from edgewise.statistics import SAMPLES_NEEDED
 from edgewise.summary import Limits
 from models.engine import Name
 from producers.fleet.schedule import Schedule, asked
@@ -182,6 +183,12 @@ class Scenario(_Table):
             raise ValueError(
                 f"a growing backlog is judged over {self.limits.backlog_over_s:g} s after the warm-up: "
                 f"fleet.duration_s must be at least twice that, not {self.fleet.duration_s:g}"
+            )
+        frames, least = self.fleet.cameras * self.fleet.rate_hz * self.fleet.duration_s, 2 * SAMPLES_NEEDED[99]
+        if frames < least:
+            raise ValueError(
+                f"a search judges p99, which needs {least} frames in its first run, half of them warm-up: "
+                f"fleet.cameras, fleet.rate_hz and fleet.duration_s make {frames:,.0f}"
             )
         return self
 

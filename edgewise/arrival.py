@@ -113,9 +113,27 @@ def opened(arrival: Arrival, *, shape: tuple[int, int, int]) -> Opened:
     Raises:
         FrameError: it breaks a rule, or the model takes other images.
     """
+    return pictured(arrival, unsealed(arrival), shape=shape)
+
+
+def unsealed(arrival: Arrival) -> Frame:
+    """Decode a frame as far as its camera and number can be trusted; its image is not looked at.
+
+    Raises:
+        FrameError: it breaks a rule.
+    """
     frame = decode_frame(arrival.wire)
     if frame.camera != arrival.camera:
         raise FrameError(Rule.CAMERA, f"{frame.camera!r} inside, {arrival.camera[:80]!r} on the way")
+    return frame
+
+
+def pictured(arrival: Arrival, frame: Frame, *, shape: tuple[int, int, int]) -> Opened:
+    """Decode an unsealed frame's image for a model that takes images of this shape.
+
+    Raises:
+        FrameError: it breaks a rule, or the model takes other images.
+    """
     height, width, _ = shape
     if (frame.height, frame.width) != (height, width):  # before decoding: a picture may unpack to megabytes
         raise FrameError(Rule.DIMENSIONS, f"{frame.width} x {frame.height} pixels, the model takes {width} x {height}")

@@ -60,6 +60,16 @@ EndSession = Annotated[
     bool, typer.Option("--end-session", help="At the end, have the MQTT broker keep nothing for this client id.")
 ]
 Window = Annotated[int, typer.Option("--window", min=1, max=65_535, help="Frames in flight: taken, not yet finished.")]
+Split = Annotated[
+    int | None,
+    typer.Option(
+        "--split",
+        min=0,
+        metavar="SEED",
+        help="Each frame goes to one tier, by this seed: the same for gateway, cluster and ledger.",
+        show_default="every frame to each tier",
+    ),
+]
 Prepare = Annotated[
     bool, typer.Option("--prepare", help="Fetch, compile and convert what the first start would, and end.")
 ]

@@ -287,8 +287,10 @@ class Summary(_Part):
     frames: FrameCounts
     lateness_ms: Lateness
     tiers: dict[str, TierSummary]
+    split_seed: int | None = None
+    """Of the rule by which each frame went to one tier, and is in that one's numbers alone; None if all went to all."""
     paired: Paired | None = None
-    """The two tiers on the same frames; None with one tier."""
+    """The two tiers on the same frames; None with one tier, or where each frame went to one of them."""
 
 
 def _per_1000(amount: float | None, correct: int) -> float | None:

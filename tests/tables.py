@@ -67,6 +67,7 @@ class Told:
     frames: int = 600
     tiers: Sequence[Tier] = BOTH
     arrival: Arrival = field(default_factory=Periodic)
+    split_seed: int | None = None
     plan: Plan = field(init=False)
     due_ns: NDArray[np.int64] = field(init=False)
     camera: NDArray[np.int32] = field(init=False)
@@ -94,7 +95,7 @@ class Told:
         self.due_ns = np.concatenate([self.plan.due_ns(index) for index in range(self.cameras)])
         self.camera = np.repeat(np.arange(self.cameras, dtype=np.int32), self.frames)
         self.answers = {tier: self._answers(tier) for tier in self.tiers}
-        self.collected = Collected(RUN, caught_up_ns=START_NS)
+        self.collected = Collected(RUN, caught_up_ns=START_NS, split_seed=self.split_seed)
         self.entry(self.plan)
         everything = [(0, self.frames - 1)]
         # None is confirmed, as no frame is in Kafka's topic either.
@@ -144,6 +145,11 @@ class Told:
         """Have the ledger judge it."""
         return summary.make(self.collected, self.table(), tiers=self.tiers, **how)
 
+    def owned(self, tier: Tier) -> NDArray[np.bool_]:
+        """Say which frames are a tier's."""
+        cameras = [self.plan.camera(index) for index in range(self.cameras)]
+        return np.concatenate([self.collected.owned(tier, camera, frames=self.frames) for camera in cameras])
+
     def _rows(self, tier: Tier) -> pa.Table:
         mine, count = self.answers[tier], len(self.due_ns)
         missing = mine.fate != FATES.index(Fate.ANSWERED)
@@ -174,7 +180,7 @@ class Told:
             known_anyway = name in {"sent", "bridged", "appended"}
             columns[f"{name}_ns"] = pa.array(moment_ns, mask=None if known_anyway else missing)
         arrays = [columns.get(one.name, pa.nulls(count, one.type)) for one in SCHEMA]
-        return pa.table(arrays, names=SCHEMA.names).cast(SCHEMA)
+        return pa.table(arrays, names=SCHEMA.names).cast(SCHEMA).filter(pa.array(self.owned(tier)))
 
 
 def words(codes: NDArray[np.int32], known: Sequence[str], *, mask: NDArray[np.bool_] | None = None) -> pa.Array:

@@ -125,7 +125,9 @@ def _of_frames(one: Facts, other: Facts, *, same: Same, tiers: Sequence[str]) ->
 def _by_settings(one: Facts, other: Facts, names: Sequence[str]) -> bool | None:
     if any(name not in side.settings for side in (one, other) for name in names):
         return None
-    return all(one.settings[name] == other.settings[name] for name in names)
+    # A tier that has a part of the frames has others than one that has all.
+    split = {side.settings.get("placement") == "split" for side in (one, other)}
+    return len(split) == 1 and all(one.settings[name] == other.settings[name] for name in names)
 
 
 def _told(one: Facts, other: Facts, names: Sequence[str]) -> list[str]:

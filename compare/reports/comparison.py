@@ -134,7 +134,8 @@ def _no_winner(scenario: Scenario, *, invalid: int) -> str | None:
         return f"{invalid} of the runs are INVALID"
     if scenario.placement in {Placement.GATEWAY, Placement.CLUSTER}:
         return "one tier alone"
-    if scenario.placement is Placement.BOTH and not (gateway and cluster and not gateway & cluster):
+    together = scenario.placement in {Placement.BOTH, Placement.SPLIT}
+    if together and not (gateway and cluster and not gateway & cluster):
         return (
             "co-located: the tiers shared these cores; give them cores of their own (gateway.cores, cluster.cores), "
             'or one tier at a time: placement = "alternate"'

@@ -99,25 +99,26 @@ class Series:
     tiers: Mapping[str, TierSeries]
 
 
-def read(path: Path, *, tiers: Sequence[str]) -> Frames | None:
-    """Read a run's table; None if there is none.
+def read(path: Path, *, tiers: Sequence[str], split: bool = False) -> Frames | None:
+    """Read a run's table; None if there is none. In a ``split`` one each frame is in one tier's rows alone.
 
     Raises:
         ConfigError: it is there, and is no such table.
     """
     try:
-        return grouped(pq.read_table(path, columns=list(COLUMNS)), tiers=tiers)
+        return grouped(pq.read_table(path, columns=list(COLUMNS)), tiers=tiers, split=split)
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError, KeyError) as error:
         raise ConfigError(f"{path} cannot be read as a run's table; was it written by another version?") from error
 
 
-def grouped(table: pa.Table, *, tiers: Sequence[str]) -> Frames:
+def grouped(table: pa.Table, *, tiers: Sequence[str], split: bool = False) -> Frames:
     """Take a table apart by tier."""
     parts = {tier: table.filter(pc.equal(table["tier"], tier)) for tier in tiers}
-    # Each frame has a row in each tier, so any one tells what was offered.
-    offered = _whole(next(iter(parts.values()))["due_ns"]) if parts else np.empty(0, np.int64)
+    # Where each frame has a row in each tier, any one tells what was offered.
+    once = list(parts.values()) if split else list(parts.values())[:1]
+    offered = np.concatenate([_whole(part["due_ns"]) for part in once]) if once else np.empty(0, np.int64)
     return Frames(offered, {tier: _rows(part) for tier, part in parts.items()})
 
 

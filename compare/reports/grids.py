@@ -70,8 +70,10 @@ def latency_notes(summary: Summary, *, shared: bool) -> Iterator[str]:
             f"Of the same frame, cluster minus gateway ({count(frames)} frames), ms: "
             f"p50 {cell(later.p50)}{sure}, p90 {cell(later.p90)}."
         )
-        if shared:
-            yield report.CO_LOCATED
+    if summary.split_seed is not None:
+        yield report.SPLIT
+    if shared and len(summary.tiers) > 1:
+        yield report.CO_LOCATED
 
 
 def cameras(summary: Summary) -> Iterator[Grid]:

@@ -26,6 +26,7 @@ from edgewise.summary import Difference, Reason, Summary
 NAME: Final = "report.html"
 TEMPLATE: Final = "report.html.j2"
 REPEATS: Final = "a win needs at least three, whose intervals do not overlap"
+SHARED: Final = "The tiers ran co-located, on the same cores at the same time: no winner is named."
 MOST_CLASSES: Final = 20
 """Of a confusion matrix that people can still read."""
 TABLE_PERIODS: Final = 30
@@ -60,7 +61,8 @@ def write(folder: Path, out: Path | None = None) -> Path:
         MissingError: the disk does not take the page.
     """
     summary = report.read(folder)
-    frames = curves.read(folder / "frames.parquet", tiers=list(summary.tiers))
+    split = summary.split_seed is not None
+    frames = curves.read(folder / "frames.parquet", tiers=list(summary.tiers), split=split)
     return put(rendered(summary, frames, manifest=runfolder.manifest(folder)), out or folder / NAME)
 
 
@@ -136,6 +138,8 @@ def answer(summary: Summary, *, shared: bool) -> list[str]:
         ]
     right = ", ".join(f"{name} {_percent(tier.accuracy)}" for name, tier in summary.tiers.items())
     both = summary.paired
+    if summary.split_seed is not None:
+        return [report.SPLIT, *([SHARED] if shared and len(summary.tiers) > 1 else []), f"Accuracy: {right}."]
     if both is None:
         return [f"One tier ran alone, so there is none to compare it with. Accuracy: {right}."]
     same = (
@@ -148,7 +152,7 @@ def answer(summary: Summary, *, shared: bool) -> list[str]:
 def _first(later_ms: Difference, *, shared: bool) -> str:
     """Say which tier's answer to the same frame came first, where that may be said."""
     if shared:
-        return "The tiers ran co-located, on the same cores at the same time: no winner is named."
+        return SHARED
     if later_ms.p50 is None:
         return "Too few frames were answered by both tiers to say which was faster."
     within = later_ms.p50_interval

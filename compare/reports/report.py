@@ -30,6 +30,7 @@ MICRO_BATCH: Final = (
 """Steps of a micro-batch, as the cluster's closing account names them."""
 MONEY_DIGITS: Final = 6
 """After the point: 1,000 right answers cost little."""
+SPLIT: Final = "Each frame went to one tier (split): the tiers are compared on different frames."
 CO_LOCATED: Final = "co-located: the tiers shared these cores, so no winner is named."
 
 
@@ -137,6 +138,8 @@ def asked_of_cameras(summary: Summary) -> Iterator[str]:
 
 
 def _paired(summary: Summary) -> Iterator[RenderableType]:
+    if summary.split_seed is not None:
+        yield from (Text(), Text(SPLIT))
     if summary.paired is None:
         return
     both = summary.paired

@@ -61,19 +61,24 @@ class Side:
 
 
 def same(one: pa.Table | None, other: pa.Table | None) -> Same:
-    """Say whether two runs are of the same frames."""
+    """Say whether two runs are of the same frames, in each tier that both have."""
     if one is None or other is None:
         return Same()
-    first, second = (_frames(table) for table in (one, other))
+    first, second = (pc.unique(table["tier"]).to_pylist() for table in (one, other))
+    found = [_same(_frames(one, tier), _frames(other, tier)) for tier in first if tier in second]
+    found = found or [_same(_frames(one, *first[:1]), _frames(other, *second[:1]))]
+    return Same(all(tier.schedule for tier in found), all(tier.images for tier in found))
+
+
+def _same(first: pa.Table, second: pa.Table) -> Same:
     named = all(first[name].equals(second[name]) for name in ("camera", "number"))
     schedule = named and bool(np.array_equal(_offsets_ns(first), _offsets_ns(second)))
     return Same(schedule, named and first["image"].equals(second["image"]))
 
 
-def _frames(table: pa.Table) -> pa.Table:
-    """Give each frame once, by camera and number; every tier has a row for each."""
-    tiers = pc.unique(table["tier"]).to_pylist()
-    mine = table.filter(pc.equal(table["tier"], tiers[0])) if tiers else table
+def _frames(table: pa.Table, tier: str = "") -> pa.Table:
+    """Give a tier's frames, by camera and number; every one there is if no tier is named."""
+    mine = table.filter(pc.equal(table["tier"], tier)) if tier else table
     plain = mine.select(["number", "due_ns", "image"]).append_column("camera", mine["camera"].cast(pa.string()))
     return plain.sort_by([("camera", "ascending"), ("number", "ascending")]).combine_chunks()
 

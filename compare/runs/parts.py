@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from compare.scenario import Scenario
+from compare.scenario import Placement, Scenario
 from consumers.ledger.limits import as_typed
 from edgewise import kafka, processes, topics
 from edgewise.clock import Clock
@@ -56,16 +56,17 @@ class Parts:
         topics.ensure(self._brokers.kafka)
         tiers = ",".join(self._tiers)
         model = ("--model", scenario.model)
-        judged = ["--deadline-ms", str(scenario.deadline_ms)]
+        split = ("--split", str(scenario.fleet.seed)) if self._split else ()
+        judged = ["--deadline-ms", str(scenario.deadline_ms), *split]
         judged += [word for one in as_typed(scenario.limits) for word in ("--limit", one)]
         self._ledger = self._start("ledger", *kafka_only, *model, "--out", str(self._folder), "--tiers", tiers, *judged)
         self._start("bridge", *both, *mine, f"bridge-{name}")
         if Tier.GATEWAY in self._tiers:
             gateway = scenario.gateway
             engine = ("--engine", gateway.engine, "--threads", str(gateway.threads))
-            self._start("gateway", *both, *mine, f"gateway-{name}", *model, *engine, cores=gateway.cores)
+            self._start("gateway", *both, *mine, f"gateway-{name}", *model, *engine, *split, cores=gateway.cores)
         if Tier.CLUSTER in self._tiers:
-            self._start("cluster", *kafka_only, *model, *self._spark(), cores=scenario.cluster.cores)
+            self._start("cluster", *kafka_only, *model, *self._spark(), *split, cores=scenario.cluster.cores)
         fleet = scenario.fleet
         sizes = ("--cameras", fleet.cameras, "--rate-hz", fleet.rate_hz, "--duration-s", fleet.duration_s)
         self._fleet = self._start(
@@ -74,6 +75,11 @@ class Parts:
             *("--codec", fleet.codec.value, "--order", fleet.order, "--seed", str(fleet.seed)),
             *("--wait-for", f"bridge,{tiers}", "--wait-s", str(WAIT_S)),
         )
+
+    @property
+    def _split(self) -> bool:
+        """Say whether each frame goes to one tier alone."""
+        return self._scenario.placement is Placement.SPLIT
 
     def _spark(self) -> Sequence[str]:
         cluster = self._scenario.cluster
@@ -105,7 +111,8 @@ class Parts:
         try:
             with Progress(*columns, console=Console(file=sys.stderr)) as progress:
                 bars = {topics.FRAMES: progress.add_task("frames in Kafka", total=total)}
-                bars |= {tier.value: progress.add_task(f"{tier} results", total=total) for tier in self._tiers}
+                each = None if self._split else total  # the rule divides them evenly, and not exactly so
+                bars |= {tier.value: progress.add_task(f"{tier} results", total=each) for tier in self._tiers}
                 while self._ledger.running():
                     for record in consumer.take(limit=2000, wait_s=LOOK_AGAIN_S):
                         if (bar := bars.get(_kind(record))) is not None:

@@ -19,7 +19,8 @@ from consumers.cluster import read, write
 from consumers.cluster.jvm.compile import bigdl_jars, jar
 from consumers.cluster.write import Rows
 from edgewise import jars as spark_jars
-from edgewise.arrival import Answerer, opened
+from edgewise import split
+from edgewise.arrival import Answerer, pictured, unsealed
 from edgewise.clock import SystemClock
 from edgewise.errors import FrameError, MissingError
 from edgewise.messages import Tier
@@ -50,6 +51,8 @@ class Work:
     """That run at the same time."""
     predict_max: int
     """Images in one call of the engine."""
+    split_seed: int | None = None
+    """Of the rule by which each frame goes to one tier; None answers every frame."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -59,7 +62,7 @@ def loaded(engine: str, model: str, threads: int) -> Engine:
 
 
 def classify(batches: Iterator[pa.RecordBatch], *, work: Work) -> Iterator[pa.RecordBatch]:
-    """Answer or reject every frame of a task, in a Python worker."""
+    """Answer or reject every frame of a task that is the cluster's, in a Python worker."""
     engine, clock = loaded(work.engine, work.model, work.threads), SystemClock()
     worker = f"{socket.gethostname()}:{os.getppid()}/{os.getpid()}"  # the executor's daemon, and the worker
     by = Answerer(Tier.CLUSTER, engine.name, engine.identity, work.tasks, worker)
@@ -67,7 +70,9 @@ def classify(batches: Iterator[pa.RecordBatch], *, work: Work) -> Iterator[pa.Re
         rows, good = Rows(by=by), []
         for arrival in read.arrivals(batch, now_ns=clock.now_ns()):
             try:
-                good.append(opened(arrival, shape=engine.shape))
+                frame = unsealed(arrival)
+                if split.owns(Tier.CLUSTER, frame, seed=work.split_seed):
+                    good.append(pictured(arrival, frame, shape=engine.shape))
             except FrameError as error:
                 rows.reject(arrival, error=error)
         if good:
@@ -117,6 +122,7 @@ def in_jvm(spark: "SparkSession", work: Work) -> Stage:
         work.tasks,
         work.predict_max,
         work.threads,
+        None if work.split_seed is None else str(work.split_seed),
     )
     return lambda frames: DataFrame(ours.apply(frames._jdf, function), frames.sparkSession)  # noqa: SLF001
 

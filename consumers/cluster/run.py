@@ -77,6 +77,8 @@ class ClusterSettings(BaseModel):
     """Frames in one call of the engine, at most."""
     partitions: int = Field(default=topics.PARTITIONS, ge=1)
     """Of the topics frames and results, if they are not there yet."""
+    split_seed: int | None = Field(default=None, ge=0)
+    """Of the rule by which each frame goes to one tier: the gateway's are left to it. None answers every frame."""
     cores: int = Field(default=0, ge=0)
     """Of all executors together, on a standalone master; 0 is all it has."""
     executor_cores: int = Field(default=0, ge=0)
@@ -118,6 +120,7 @@ class Cluster:
             threads=settings.threads,
             tasks=min(self.tasks, self.slots),
             predict_max=settings.predict_max,
+            split_seed=settings.split_seed,
         )
         self._stage = self._prepared()
 

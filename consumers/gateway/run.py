@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from consumers.gateway.model import Classifier
 from consumers.gateway.read import GROUP, KafkaSource, Source
 from consumers.gateway.write import ResultWriter
-from edgewise import kafka, topics
-from edgewise.arrival import Answerer, opened
+from edgewise import kafka, split, topics
+from edgewise.arrival import Answerer, Arrival, pictured, unsealed
 from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import FrameError, UnreachableError
 from edgewise.kafka import Client
@@ -59,6 +59,8 @@ class GatewaySettings(BaseModel):
     """Of the topics frames and results, if they are not there yet."""
     end_session: bool = False
     """At the end, have the MQTT broker keep nothing more for this client id."""
+    split_seed: int | None = Field(default=None, ge=0)
+    """Of the rule by which each frame goes to one tier: the cluster's are left to it. None answers every frame."""
     run: str = ""
     """The run that the closing account belongs to."""
 
@@ -71,6 +73,8 @@ class Gateway:
         self._engine = engine or engines.load(settings.engine, model=settings.model, threads=settings.threads)
         self.finished = 0
         """Frames whose result or rejection is safe in Kafka."""
+        self.left_to_others = 0
+        """Frames that are another tier's, given back unanswered."""
         topics.ensure(settings.kafka, partitions=settings.partitions)
         self.results_before = self.rejected_before = 0
         self._connect()
@@ -128,18 +132,28 @@ class Gateway:
         held = self._held()
         room = self._settings.window - held
         taking = take and room > 0
+        left: list[int] = []
         if taking:
-            for arrival in self._source.take(limit=room, wait_s=BUSY_WAIT_S if held else IDLE_WAIT_S):
-                try:
-                    self._model.submit(opened(arrival, shape=self._engine.shape))
-                except FrameError as error:
-                    self._results.reject(arrival, error=error)
+            arrivals = self._source.take(limit=room, wait_s=BUSY_WAIT_S if held else IDLE_WAIT_S)
+            left = [arrival.receipt for arrival in arrivals if not self._kept(arrival)]
         self._results.store(self._model.answers())
         if not taking:
             self._source.stay()
         receipts = self._results.stored(wait_s=0 if taking else BUSY_WAIT_S)  # 1. The results are safe ...
-        self._source.finish(receipts)  # 2. ... so the frames are finished.
+        self._source.finish([*receipts, *left])  # 2. ... so the frames are finished.
         self.finished += len(receipts)
+        self.left_to_others += len(left)
+
+    def _kept(self, arrival: Arrival) -> bool:
+        """Have a frame classified, or rejected; give False for one that is another tier's."""
+        try:
+            frame = unsealed(arrival)
+            if not split.owns(Tier.GATEWAY, frame, seed=self._settings.split_seed):
+                return False
+            self._model.submit(pictured(arrival, frame, shape=self._engine.shape))
+        except FrameError as error:
+            self._results.reject(arrival, error=error)
+        return True
 
     def _start_over(self, *, done: Callable[[], bool]) -> None:
         """Open everything anew: the source gives again what was not finished."""
@@ -168,6 +182,7 @@ class Gateway:
         summary = {
             "results": self.results_before + self._results.results,
             "rejected": self.rejected_before + self._results.rejected,
+            "left_to_others": self.left_to_others,
             "engine": self._engine.name,
             "model": self._engine.identity,
             "source": settings.source,

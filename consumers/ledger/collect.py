@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from edgewise import account, topics
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise import account, split, topics
 from edgewise.account import CameraAccount, Closing, Plan, unfolded
 from edgewise.arrival import bridged_ns
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
@@ -14,6 +17,7 @@ from edgewise.messages import Result, Tier, decode_frame, decode_result
 
 FrameKey = tuple[str, int]
 """Camera and number: with the run, a frame's name."""
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,9 @@ class Collected:
     tiers: dict[Tier, TierCount] = field(default_factory=lambda: {tier: TierCount() for tier in Tier})
     rejections: list[tuple[int, str, str]] = field(default_factory=list)
     """Moment, by whom, rule: of all runs, until the plan says when this one began."""
+    split_seed: int | None = None
+    """Of the rule by which each frame is owed by one tier; None if every tier owes every frame."""
+    _owned: dict[tuple[Tier, str, int], Mask] = field(init=False, default_factory=dict)
 
     def add(self, records: Iterable[Record], *, now_ns: int) -> None:
         """Take what was read."""
@@ -152,24 +159,60 @@ class Collected:
         """Say whether every fleet of the run has written its closing account."""
         return bool(self.plans) and all(("fleet", fleet) in self.closings for fleet in self.plans)
 
-    def sent(self) -> int:
-        """Count the frames sent, as the cameras' accounts tell it."""
-        return sum(last - first + 1 for camera in self.cameras.values() for first, last in camera.sent)
+    def sent(self, tier: Tier | None = None) -> int:
+        """Count the frames sent, as the cameras' accounts tell it; of one tier, if it is named."""
+        if tier is None or self.split_seed is None:
+            return sum(last - first + 1 for camera in self.cameras.values() for first, last in camera.sent)
+        return sum(
+            int((unfolded(said.sent, frames=frames) & self.owned(tier, said.camera, frames=frames)).sum())
+            for said, frames in self._accounts()
+        )
+
+    def owned(self, tier: Tier, camera: str, *, frames: int) -> Mask:
+        """Give a mask over a camera's schedule of the frames that a tier owes a result, if they are sent."""
+        asked = (tier, camera, frames)
+        if asked not in self._owned:
+            self._owned[asked] = split.owned(tier, camera, frames=frames, seed=self.split_seed)
+        return self._owned[asked]
+
+    def scheduled(self, tier: Tier) -> int:
+        """Count the frames planned that are a tier's."""
+        if self.split_seed is None:
+            return sum(plan.frames_together() for plan in self.plans.values())
+        return sum(
+            int(self.owned(tier, plan.camera(index), frames=plan.frames_of(index)).sum())
+            for plan in self.plans.values()
+            for index in range(plan.cameras)
+        )
 
     def complete(self, tiers: Iterable[Tier]) -> bool:
         """Say whether each of these tiers has a result for every frame sent, and each frame is in Kafka."""
         if not self.fleets_closed():
             return False
-        sent = self.sent()
-        places: list[Collection[FrameKey]] = [self.bridged, *(self.tiers[tier].first for tier in tiers)]
-        return all(len(found) >= sent and self.planned(found) >= sent for found in places)
+        return self._there(self.bridged) and all(self._there(self.tiers[tier].first, tier) for tier in tiers)
 
-    def planned(self, found: Collection[FrameKey]) -> int:
-        """Count those of these frames that a plan knows: what no fleet was going to send is nobody's frame."""
+    def _there(self, found: Collection[FrameKey], tier: Tier | None = None) -> bool:
+        """Say whether as many frames are here as were sent, or as a tier owes of them."""
+        sent = self.sent(tier)
+        return len(found) >= sent and self.planned(found, tier) >= sent
+
+    def planned(self, found: Collection[FrameKey], tier: Tier | None = None) -> int:
+        """Count those of these frames that a plan knows, and that are this tier's if one is named.
+
+        What no fleet was going to send is nobody's frame.
+        """
         frames = {
             plan.camera(index): plan.frames_of(index) for plan in self.plans.values() for index in range(plan.cameras)
         }
-        return sum(0 <= number < frames.get(camera, 0) for camera, number in found)
+        known = (key for key in found if 0 <= key[1] < frames.get(key[0], 0))
+        if tier is None or self.split_seed is None:
+            return sum(1 for _ in known)
+        return sum(bool(self.owned(tier, camera, frames=frames[camera])[number]) for camera, number in known)
+
+    def of_others(self, tier: Tier) -> int:
+        """Count the planned frames that a tier answered and that are another tier's."""
+        answered = self.tiers[tier].first
+        return self.planned(answered) - self.planned(answered, tier)
 
     def never_bridged(self) -> int:
         """Count the frames that their cameras call confirmed and that are not in Kafka."""

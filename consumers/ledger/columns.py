@@ -22,7 +22,7 @@ NEVER: Final = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All frames of one tier, in the table's order, which is the same for each tier."""
+    """All frames that are one tier's, in the table's order, which is the same for each tier."""
 
     tier: Tier
     table: pa.Table
@@ -93,6 +93,11 @@ def mask(column: pa.ChunkedArray) -> Mask:
 def measured(found: Rows, *, from_ns: int) -> Mask:
     """Say which frames latencies are of: due from a moment on, and sent."""
     return found.owed & (found.due_ns >= from_ns)
+
+
+def each_once(tiers: Sequence[Rows], *, split: bool) -> Sequence[Rows]:
+    """Give rows that have each frame once: any tier's, or every tier's where each has frames of its own."""
+    return tiers if split else tiers[:1]
 
 
 def first_due_ns(tiers: Sequence[Rows]) -> int:

@@ -57,6 +57,11 @@ class Facts:
     different: str | None
     """Models that differ, if they do."""
 
+    @property
+    def each_once(self) -> Sequence[TierFacts]:
+        """Give tiers whose rows have each frame once."""
+        return self.tiers if self.collected.split_seed is not None else self.tiers[:1]
+
 
 def different_models(tiers: Sequence[Rows], *, card: Card | None) -> str | None:
     """Say which models differ; None if the tiers ran the same, as far as is known.
@@ -82,9 +87,12 @@ def ran_with(found: Rows) -> list[tuple[str, str]]:
 
 def said_by(collected: Collected, tier: Tier) -> int | None:
     """Add up the answers that a tier's processes account for; None if none has closed, or one does not say."""
-    # A gateway counts its results; the cluster all of its frames, those that it refused among them.
+    # A gateway counts its results; the cluster all of its frames, those that it refused or left among them.
     count, refused = ("results", 0) if tier is Tier.GATEWAY else ("frames", collected.rejected(tier).total())
-    counts = [one.summary.get(count) for (part, _), one in collected.closings.items() if part == tier]
+    mine = [one.summary for (part, _), one in collected.closings.items() if part == tier]
+    counts = [summary.get(count) for summary in mine]
+    if tier is Tier.CLUSTER and collected.split_seed is not None:
+        counts += [-left if isinstance(left := summary.get("left_to_others"), int) else None for summary in mine]
     if not counts or not all(isinstance(said, int) for said in counts):
         return None
     return sum(said for said in counts if isinstance(said, int)) - refused

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from consumers.ledger.causes import Broken
 from consumers.ledger.clocks import FLEET
 from consumers.ledger.columns import NEVER, mask
-from consumers.ledger.facts import Facts
+from consumers.ledger.facts import Facts, TierFacts
 from consumers.ledger.table import Fate
 from edgewise import dataset
 from edgewise.clock import MILLISECOND_NS
@@ -25,9 +26,11 @@ LATE: Final = "late generator"
 CLOCK: Final = "impossible stage times"
 REJECTED_BY_BRIDGE: Final = "rejected by the bridge"
 STARVED: Final = "starving camera"
+BACKLOG: Final = "growing backlog"
 WARM_UP: Final = "never stable"
 MODELS: Final = "different models"
 COUNTED_TWICE: Final = "counted twice"
+OTHERS: Final = "another tier's frames"
 
 Found = Iterator[Broken]
 
@@ -50,7 +53,7 @@ def no_account(facts: Facts) -> Found:
 
 def other_data(facts: Facts) -> Found:
     """Want our data set: frames of another one cannot be judged."""
-    if facts.tiers and (unknown := facts.tiers[0].rows.table["truth"].null_count):
+    if unknown := sum(tier.rows.table["truth"].null_count for tier in facts.each_once):
         follow = (
             f"the plan's split is not {dataset.NAME}'s by its SHA-256; let the fleet and the ledger use the same kit"
         )
@@ -66,9 +69,9 @@ def wrong_image(facts: Facts) -> Found:
 
 
 def counted_twice(facts: Facts) -> Found:
-    """Want one row for each frame in each tier: a second one would count again."""
-    scheduled = facts.frames.scheduled
+    """Want one row for each frame in each tier that owes it: a second one would count again."""
     for tier in facts.tiers:
+        scheduled = facts.collected.scheduled(tier.rows.tier)
         codes, _ = tier.rows.codes("camera")
         names = np.stack([codes.astype(np.int64), np.asarray(tier.rows.table["number"], dtype=np.int64)])
         order = np.lexsort(names)
@@ -76,6 +79,16 @@ def counted_twice(facts: Facts) -> Found:
         if again or len(codes) != scheduled:
             follow = f"{len(codes):,} rows for {scheduled:,} frames: an error of the ledger; please report it"
             yield Broken(Reason(rule=f"{COUNTED_TWICE} in {tier.name}", found=again, limit=0, next=follow))
+
+
+def answered_others(facts: Facts) -> Found:
+    """Want no answer to a frame that is another tier's: then a tier, or the ledger, was told of another split."""
+    for tier in facts.tiers:
+        if others := facts.collected.of_others(tier.rows.tier):
+            follow = f"{tier.name} and ledger must have the same --split; these answers are in no other number"
+            reason = Reason(rule=f"{OTHERS} in {tier.name}", found=others, limit=0, unit="frames", next=follow)
+            explained = (f"{rule} in {tier.name}" for rule in ("missing", STARVED, "no results", BACKLOG))
+            yield Broken(reason, frozenset(explained))
 
 
 def different_models(facts: Facts) -> Found:
@@ -131,9 +144,8 @@ def late_generator(facts: Facts) -> Found:
     """Want cameras that keep their schedule: else the load was another one than the plan says."""
     if not facts.tiers:
         return
-    rows, which = facts.tiers[0].rows, facts.tiers[0].measured
-    known = which & (rows.sent_ns != NEVER)
-    p99_ms = percentile((rows.sent_ns[known] - rows.due_ns[known]) / MILLISECOND_NS, 99)
+    late_ns = np.concatenate([_late_ns(tier) for tier in facts.each_once])
+    p99_ms = percentile(late_ns / MILLISECOND_NS, 99)
     p50s_ms = [tier.summary.latency_ms.p50 for tier in facts.tiers if tier.summary.latency_ms.p50 is not None]
     limit_ms = max(facts.limits.late_ms, facts.limits.late_share * min(p50s_ms, default=0.0))
     if p99_ms is not None and p99_ms > limit_ms:
@@ -143,6 +155,13 @@ def late_generator(facts: Facts) -> Found:
         )
         reason = Reason(rule=LATE, found=p99_ms, limit=round(limit_ms, 3), unit="ms", next=follow)
         yield Broken(reason, frozenset({Fate.DROPPED.value}))
+
+
+def _late_ns(tier: TierFacts) -> NDArray[np.int64]:
+    """Give how late the measured frames of a tier left their cameras, as far as that is known."""
+    known = tier.measured & (tier.rows.sent_ns != NEVER)
+    late_ns: NDArray[np.int64] = tier.rows.sent_ns[known] - tier.rows.due_ns[known]
+    return late_ns
 
 
 def dropped(facts: Facts) -> Found:
@@ -180,7 +199,7 @@ def backlog(facts: Facts) -> Found:
                 "or give it more cores or larger batches"
             )
             reason = Reason(
-                rule=f"growing backlog in {tier.name}",
+                rule=f"{BACKLOG} in {tier.name}",
                 found=line.upper_hz,
                 limit=round(limit_hz, 4),
                 unit="frames/s",
@@ -232,7 +251,7 @@ def missing(facts: Facts) -> Found:
             follow = f"most were last seen: {worst}; the frames are in frames.parquet, column fate"
             reason = Reason(rule=f"missing in {tier.name}", found=counted.missing, limit=0, next=follow)
             yield Broken(reason, frozenset(() if tier.only_starved_miss else {f"{STARVED} in {tier.name}"}))
-        elif facts.frames.scheduled and not counted.results:
+        elif len(tier.rows.due_ns) and not counted.results:
             follow = "no frame was sent, so none could be answered: see the reasons before"
             yield Broken(Reason(rule=f"no results in {tier.name}", found=0, limit="at least 1", next=follow))
 
@@ -274,7 +293,8 @@ def never_stable(facts: Facts) -> Found:
 
 
 RULES: Final[Sequence[Callable[[Facts], Found]]] = (
-    *(no_plan, no_account, other_data, wrong_image, counted_twice, different_models, clocks, starving),
+    *(no_plan, no_account, other_data, wrong_image, counted_twice, answered_others, different_models),
+    *(clocks, starving),
     *(backlog, late_generator, dropped, rejected_by_bridge, never_bridged, rejected, lost_results),
     *(missing, copies, too_few, never_stable),
 )

@@ -47,7 +47,7 @@ class LedgerSettings(BaseModel):
     run: str
     """The run to account for."""
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1), AfterValidator(_each_once)] = (Tier.GATEWAY,)
-    """Which tiers owe a result for each frame."""
+    """Which tiers owe results."""
     out: Path
     """Folder for frames.parquet and summary.json."""
     settle_s: float = Field(default=10.0, gt=0)
@@ -58,6 +58,8 @@ class LedgerSettings(BaseModel):
     """From due to seen: by when an answer is on time."""
     limits: Limits = Limits()
     """What the run may come to and still be VALID."""
+    split_seed: int | None = Field(default=None, ge=0)
+    """Of the rule by which each frame is owed by one tier: the tiers' own. None if every tier owes every frame."""
     model: str = ""
     """What the tiers were given, if engines may stand for it; empty: their models must have the same identity."""
 
@@ -65,11 +67,11 @@ class LedgerSettings(BaseModel):
 class _Reading:
     """The topics of one run under a ledger's eyes."""
 
-    def __init__(self, consumer: Consumer, run: str, *, clock: Clock, truth: Truth) -> None:
+    def __init__(self, consumer: Consumer, collected: Collected, *, clock: Clock, truth: Truth) -> None:
         self._consumer, self._clock, self._truth = consumer, clock, truth
         self._away = self._said = False
         self._next_look_ns = clock.ticks_ns()
-        self.collected = Collected(run)
+        self.collected = collected
 
     def take(self) -> bool:
         """Take what there is; say whether there was any."""
@@ -116,8 +118,8 @@ def follow(
     consumer: Consumer, settings: LedgerSettings, *, clock: Clock, done: Callable[[], bool], truth: Truth
 ) -> Collected:
     """Read until every frame sent is accounted for, or nothing has come for long enough and nothing is left."""
-    reading = _Reading(consumer, settings.run, clock=clock, truth=truth)
-    collected = reading.collected
+    collected = Collected(settings.run, split_seed=settings.split_seed)
+    reading = _Reading(consumer, collected, clock=clock, truth=truth)
     progress = Progress("ledger", clock=clock)
     quiet = Deadline(clock, within_s=settings.settle_s)
     while not done() and not collected.complete(settings.tiers):
@@ -128,7 +130,8 @@ def follow(
             if not reading.behind():
                 break
             quiet = Deadline(clock, within_s=settings.settle_s)
-        progress.tell(max((len(collected.tiers[tier].first) for tier in settings.tiers), default=0))
+        answered = [len(collected.tiers[tier].first) for tier in settings.tiers]
+        progress.tell(max(answered) if settings.split_seed is None else sum(answered))
     # What was rejected or came twice may be a moment behind the last result.
     reading.take()
     drained = Deadline(clock, within_s=DRAIN_S)

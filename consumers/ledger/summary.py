@@ -68,14 +68,15 @@ def make(
 
     Args:
         collected: the account.
-        table: one row for each frame and tier.
+        table: one row for each frame and tier that owes it.
         tiers: those that owe results.
         limits: what it is judged by.
         deadline_ms: from due to seen, by when an answer is on time.
         card: of the model, if it is known: which engines may stand for it.
     """
     found = [rows(table, tier) for tier in tiers]
-    warm_up = warmup.find(found, limits)
+    split = collected.split_seed is not None
+    warm_up = warmup.find(found, limits, split=split)
     from_ns = first_due_ns(found) + round((warm_up.lasted_s if warm_up else 0) * SECOND_NS)
     counted = [_facts(collected, one, limits, from_ns=from_ns, deadline_ms=deadline_ms) for one in found]
     facts = Facts(
@@ -102,7 +103,8 @@ def make(
         # Percentiles of several fleets cannot be merged; one fleet's are exact.
         lateness_ms=_lateness(fleets[0]) if len(fleets) == 1 else NO_LATENESS,
         tiers={one.name: one.summary for one in counted},
-        paired=_paired(both[Tier.GATEWAY], both[Tier.CLUSTER]) if set(Tier) <= set(tiers) else None,
+        split_seed=collected.split_seed,
+        paired=_paired(both[Tier.GATEWAY], both[Tier.CLUSTER]) if set(Tier) <= set(tiers) and not split else None,
     )
 
 
@@ -190,7 +192,7 @@ def _tier(collected: Collected, found: Rows, which: Mask, *, from_ns: int, deadl
         cpu_s=None,
         memory_bytes=None,
         uplink_bytes=int(pc.sum(sent_up).as_py() or 0),
-        late_readings=collected.planned(collected.tiers[found.tier].stamped),
+        late_readings=collected.planned(collected.tiers[found.tier].stamped, found.tier),
     )
     counted.cost(cpu_s=None)
     return counted

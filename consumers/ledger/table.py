@@ -1,4 +1,4 @@
-"""One row a frame and tier: what was planned, what happened, and where a missing frame was last seen."""
+"""One row a frame and tier that owes it: what was planned, what happened, and where a missing frame was last seen."""
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -107,6 +107,7 @@ def _camera_rows(
 ) -> Iterator[dict[str, Any]]:
     camera, labels = plan.camera(index), truth.labels(plan)
     sources = _Sources(collected.cameras.get(camera), frames=plan.frames_of(index))
+    owed_by = [(tier, collected.owned(tier, camera, frames=plan.frames_of(index))) for tier in tiers]
     schedule = zip(plan.due_ns(index).tolist(), plan.image(index).tolist(), strict=True)
     for number, (due_ns, image) in enumerate(schedule):
         bridged = collected.bridged.get((camera, number))
@@ -126,7 +127,7 @@ def _camera_rows(
                 "size_bytes": bridged.size_bytes,
             }
         unanswered = sources.last_seen(number, bridged=bridged is not None)
-        for tier in tiers:
+        for tier in (one for one, owed in owed_by if owed[number]):
             yield row | {"tier": tier.value} | _answered(collected, tier, (camera, number), row, unanswered)
 
 

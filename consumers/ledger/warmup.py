@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from consumers.ledger.columns import Rows
+from consumers.ledger.columns import Rows, each_once
 from edgewise.clock import SECOND_NS
 from edgewise.statistics import SAMPLES_NEEDED, Floats
 from edgewise.summary import Limits, WarmUp
@@ -34,8 +34,14 @@ class Windows:
     """Latency of the frames due; infinite with too few of them, or too few answered."""
 
 
-def find(tiers: Sequence[Rows], limits: Limits) -> WarmUp | None:
-    """Say how long the warm-up lasted: until the last tier was stable. None if the schedule is too short for one."""
+def find(tiers: Sequence[Rows], limits: Limits, *, split: bool = False) -> WarmUp | None:
+    """Say how long the warm-up lasted: until the last tier was stable. None if the schedule is too short for one.
+
+    Args:
+        tiers: their rows.
+        limits: what stable means.
+        split: whether each frame is in one tier's rows alone.
+    """
     span_s = max((found.span_s for found in tiers), default=0.0)
     window_s = min(max(span_s / WINDOWS, WINDOW_LEAST_S), WINDOW_MOST_S)
     count = int(span_s / window_s)
@@ -53,8 +59,9 @@ def find(tiers: Sequence[Rows], limits: Limits) -> WarmUp | None:
     known_s = [begin_s for begin_s in begins_s if begin_s is not None]
     stable = len(known_s) == len(begins_s)
     lasted_s = max(limits.warm_up_least_s, *known_s, *([] if stable else [latest / 2]))
-    within = tiers[0].due_ns < start_ns + round(lasted_s * SECOND_NS)
-    return WarmUp(stable=stable, lasted_s=round(lasted_s, 3), frames=int(within.sum()), window_s=round(window_s, 3))
+    until_ns = start_ns + round(lasted_s * SECOND_NS)
+    frames = sum(int((found.due_ns < until_ns).sum()) for found in each_once(tiers, split=split))
+    return WarmUp(stable=stable, lasted_s=round(lasted_s, 3), frames=frames, window_s=round(window_s, 3))
 
 
 def windows(found: Rows, *, start_ns: int, window_s: float, count: int) -> Windows:

@@ -155,6 +155,7 @@ def gateway(
     batch_wait_ms: Annotated[float, typer.Option(min=0, help="How long a batch that is not full waits.")] = 0.0,
     window: options.Window = 512,
     partitions: options.Partitions = 4,
+    split: options.Split = None,
     end_session: options.EndSession = False,  # noqa: FBT002
     run: options.Run = "",
     form: options.Print = Format.TABLE,
@@ -179,6 +180,7 @@ def gateway(
         batch_wait_ms=batch_wait_ms,
         window=window,
         partitions=partitions,
+        split_seed=split,
         end_session=end_session,
         run=run,
     )
@@ -208,6 +210,7 @@ def cluster(
         str, typer.Option(help="Without a checkpoint: group (where it got to), earliest or latest.")
     ] = "group",
     checkpoint: Annotated[str, typer.Option(help="Folder or URI of how far it got.", show_default="in the cache")] = "",
+    split: options.Split = None,
     partitions: options.Partitions = 4,
     cores: Annotated[int, typer.Option(min=0, help="Of all executors of a standalone master; 0 is all.")] = 0,
     executor_cores: Annotated[int, typer.Option(min=0, help="Of each executor; 0 is the master's choice.")] = 0,
@@ -244,6 +247,7 @@ def cluster(
         predict_max=predict_max,
         start=start,  # type: ignore[arg-type]
         checkpoint=checkpoint,
+        split_seed=split,
         partitions=partitions,
         cores=cores,
         executor_cores=executor_cores,
@@ -268,7 +272,10 @@ def ledger(
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     tiers: Annotated[
-        str, typer.Option(help="gateway, cluster, or both with a comma: each owes a result for every frame.")
+        str,
+        typer.Option(
+            help="gateway, cluster, or both with a comma: each owes a result for every frame, or for its own."
+        ),
     ] = "gateway",
     settle_s: Annotated[float, typer.Option(help="How long nothing may arrive before missing is missing.")] = 10.0,
     deadline_ms: Annotated[float, typer.Option(help="By when an answer is on time, from due to seen.")] = 500.0,
@@ -278,6 +285,7 @@ def ledger(
     model: Annotated[
         str, typer.Option(help="What the tiers were given: engines that passed its check may stand for it.")
     ] = "",
+    split: options.Split = None,
     partitions: options.Partitions = 4,
     form: options.Print = Format.TABLE,
 ) -> None:
@@ -300,6 +308,7 @@ def ledger(
         deadline_ms=deadline_ms,
         limits=limits.typed(limit or ()),
         model=model,
+        split_seed=split,
         partitions=partitions,
     )
     summary, code = start(settings)

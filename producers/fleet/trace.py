@@ -9,7 +9,7 @@ the start of the schedule.
 ``image``: its place in the split. Without this column the images are dealt.
 
 Other columns are passed over. A ledger's ``frames.parquet`` is such a file: of its rows, one
-for each tier, the first tier's are taken.
+for each tier that owed the frame, the first is taken.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def read(path: Path, *, images: int) -> Trace:
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        table = _first_tier(_table(path))
+        table = _each_once(_table(path))
         if not 0 < table.num_rows <= TRACE_FRAMES_MOST:
             raise _wrong(path, f"has {table.num_rows:,} frames; a trace has from 1 to {TRACE_FRAMES_MOST:,}")
         cameras, after_ns = _cameras(path, table), _after_ns(path, table)
@@ -79,15 +79,21 @@ def _wrong(path: Path, what: str) -> ConfigError:
 def _table(path: Path) -> Any:  # noqa: ANN401 - pyarrow ships no types
     with path.open("rb") as file:
         if file.read(len(PARQUET)) == PARQUET:
-            wanted = {"camera", "image", "tier", *TIMES} & set(pq.read_schema(path).names)
+            wanted = {"camera", "number", "image", "tier", *TIMES} & set(pq.read_schema(path).names)
             return pq.read_table(path, columns=sorted(wanted))
     return pyarrow.csv.read_csv(path)
 
 
-def _first_tier(table: Any) -> Any:  # noqa: ANN401
+def _each_once(table: Any) -> Any:  # noqa: ANN401
+    """Take each frame once from a table with tiers: by its number, or without numbers the first tier's."""
     if "tier" not in table.column_names or not table.num_rows:
         return table
-    return table.filter(pc.equal(table["tier"], table["tier"][0]))
+    if not {"camera", "number"} <= set(table.column_names):
+        return table.filter(pc.equal(table["tier"], table["tier"][0]))
+    names = table.select(["number"]).append_column("camera", table["camera"].cast(pa.string()))
+    names = names.append_column("row", pa.array(np.arange(table.num_rows)))
+    first = names.group_by(["camera", "number"]).aggregate([("row", "min")])["row_min"]
+    return table.take(np.sort(first.to_numpy()))
 
 
 def _column(path: Path, table: Any, name: str) -> Any:  # noqa: ANN401

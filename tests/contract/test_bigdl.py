@@ -12,7 +12,7 @@ import pytest
 
 from consumers.cluster.jvm import compile as cluster
 from consumers.cluster.spark import session as sessions
-from edgewise import codecs, dataset
+from edgewise import codecs, dataset, split
 from edgewise.errors import ConfigError
 from edgewise.messages import FRAME_MAX_BYTES, Codec, Result, Rule, Tier, decode_result, encode_frame
 from edgewise.parts import say
@@ -92,6 +92,7 @@ def classified(
     parts: int = 2,
     batch_max: int = 64,
     model: Path = MODEL,
+    split_seed: int | None = None,
 ) -> "list[Row]":
     from pyspark.sql import DataFrame
 
@@ -100,7 +101,8 @@ def classified(
     spark.sparkContext.addFile(str(file))
     takes, identity = bigdl.input_of(file), card.read(model).identity
     size = takes.height, takes.width
-    function = ours(engine, file.name, identity, *size, takes.scale, takes.offset, 2, batch_max, 1)
+    seed = None if split_seed is None else str(split_seed)
+    function = ours(engine, file.name, identity, *size, takes.scale, takes.offset, 2, batch_max, 1, seed)
     frames = rows(spark, records, parts=parts)
     return DataFrame(ours.apply(frames._jdf, function), spark).collect()  # noqa: SLF001 - as above
 
@@ -240,6 +242,25 @@ def test_what_is_no_frame_is_rejected_and_harms_no_other(spark: "SparkSession", 
 
 def header(row: "Row", name: str) -> str:
     return bytes(dict(row.headers)[name]).decode()
+
+
+def test_frames_of_another_tier_are_left_without_a_row(spark: "SparkSession", test_images: dataset.Split) -> None:
+    seed, count = 7, 100
+    mine = [number for number in range(count) if split.owner(FRAME.camera, number, seed=seed) is Tier.CLUSTER]
+    other = next(number for number in range(count) if number not in mine)
+    records = [Arriving(wire(image, number=number)) for number, image in enumerate(test_images.images[:count])]
+    odd = encode_frame(replace(FRAME, number=other, codec=Codec.PNG, height=32, width=32))
+    records += [
+        Arriving(b"GIF89a"),
+        Arriving(wire(test_images.images[0], number=other), key=b"camera-8"),
+        Arriving(odd),
+    ]
+    found = classified(spark, records, batch_max=16, split_seed=seed)
+    assert sorted(one.number for one in results(found)) == mine
+    rejected = [header(row, "rule") for row in found if row.topic == REJECTED]
+    assert sorted(rejected) == sorted([Rule.MAGIC, Rule.CAMERA])
+    everything = classified(spark, records[:count], engine="none")
+    assert len(results(everything)) == count
 
 
 def test_a_copy_is_made_for_a_frame_that_is_none(spark: "SparkSession") -> None:

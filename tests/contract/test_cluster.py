@@ -160,6 +160,7 @@ def test_opening_and_closing_account_say_what_it_ran_on_and_what_it_did(usual: S
     assert summary == usual.account
     assert (summary["master"], summary["tasks"], summary["cores"]) == ("local[2]", 2, 2)
     assert summary["frames"] >= len(usual.results) + 5
+    assert summary["left_to_others"] == 0, "what is rejected is not left"
     assert 1 <= summary["batches"] <= summary["frames"]
     assert set(summary["micro_batch_ms"]) == set(STEPS.values())
     assert all(step is not None for step in summary["micro_batch_ms"].values())

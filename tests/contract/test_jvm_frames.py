@@ -21,7 +21,7 @@ from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from py4j.protocol import Py4JJavaError, get_return_value
 
 from consumers.cluster.jvm import compile as cluster
-from edgewise import codecs, java
+from edgewise import codecs, java, split
 from edgewise.arrival import opened
 from edgewise.errors import FrameError
 from edgewise.messages import (
@@ -38,6 +38,7 @@ from edgewise.messages import (
 from tests.fakes import FRAME, RESULT, arrival
 from tests.faults.test_damaged import KINDS
 from tests.unit.test_messages import BODY, WIRE, sealed
+from tests.unit.test_split import FAR, FIRST, SEED
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -283,6 +284,17 @@ def test_noise_is_refused_alike(scala: Scala) -> None:
     noise = [dice.bytes(int(dice.integers(0, 300))) for _ in range(TIMES)]
     assert compared(scala, iter(noise)) == {}
     assert compared(scala, map(sealed, noise)) == {}
+
+
+# --- whose frame it is ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seed", "camera"), [*FIRST, (SEED, "a" * 64), (2**70, "-")])
+def test_a_frame_is_the_same_tiers_in_both_languages(scala: Scala, seed: int, camera: str) -> None:
+    numbers = [*range(300), *FAR]
+    name = bytearray(camera.encode())
+    theirs = [scala.java.edgewise.cluster.Split.isClusters(str(seed), name, number) for number in numbers]
+    assert theirs == [split.owner(camera, number, seed=seed) is Tier.CLUSTER for number in numbers]
 
 
 # --- pictures ----------------------------------------------------------------------------------

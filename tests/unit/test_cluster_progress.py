@@ -19,6 +19,7 @@ def report(
     end: Mapping[int, int] | None = None,
     latest: Mapping[int, int] | None = None,
     times_ms: Mapping[str, int] | None = None,
+    written: int | None = None,
 ) -> str:
     """Give the JSON that Spark 3.5 writes after a batch, less what is not read."""
     source: dict[str, Any] = {
@@ -30,6 +31,7 @@ def report(
     }
     return json.dumps(
         {"batchId": number, "numInputRows": rows, "durationMs": dict(times_ms or {}), "sources": [source]}
+        | ({} if written is None else {"sink": {"description": "KafkaTable", "numOutputRows": written}})
     )
 
 
@@ -48,6 +50,7 @@ def test_before_the_first_batch_nothing_is_known() -> None:
     assert committed == []
     assert batches.summary() == {
         "frames": 0,
+        "left_to_others": 0,
         "batches": 0,
         "frames_per_batch": None,
         "micro_batch_ms": dict.fromkeys(STEPS.values()),
@@ -66,6 +69,18 @@ def test_a_batch_without_frames_counts_for_nothing_but_its_offsets_are_told() ->
     assert (batches.frames, batches.batches) == (0, 0)
     assert batches.summary()["micro_batch_ms"]["whole"] is None
     assert committed == [{0: 3}]
+
+
+def test_frames_that_were_read_and_gave_no_row_were_left_to_another_tier() -> None:
+    batches, _ = looked(report(7, end={0: 3}, written=4), report(2, end={0: 5}, written=2))
+    assert (batches.frames, batches.left_to_others) == (9, 3)
+
+
+def test_what_was_left_is_not_known_once_spark_did_not_say_what_it_wrote() -> None:
+    unsaid = (report(5, end={0: 8}), report(5, end={0: 8}, written=-1))
+    for one in unsaid:
+        batches, _ = looked(report(7, end={0: 3}, written=4), one, report(2, end={0: 9}, written=1))
+        assert batches.summary()["left_to_others"] is None
 
 
 def test_lag_is_what_kafka_has_and_the_batch_did_not_reach() -> None:

@@ -13,6 +13,7 @@ import pytest
 from consumers.cluster import model, read, write
 from consumers.cluster.model import Work
 from consumers.cluster.write import Rows
+from edgewise import split
 from edgewise.arrival import Answer, Answerer, opened
 from edgewise.clock import SystemClock
 from edgewise.errors import FrameError
@@ -157,9 +158,9 @@ DAMAGED: Final[Sequence[tuple[Rule, dict[str, object]]]] = [
 ]
 
 
-def classified(*batches: pa.RecordBatch) -> list[list[dict[str, Any]]]:
+def classified(*batches: pa.RecordBatch, work: Work = WORK) -> list[list[dict[str, Any]]]:
     found = []
-    for one in model.classify(iter(batches), work=WORK):
+    for one in model.classify(iter(batches), work=work):
         assert one.schema == OUTGOING
         found.append(one.to_pylist())
     return found
@@ -207,6 +208,26 @@ def test_each_arrow_batch_is_one_call_of_the_engine_and_one_batch_out() -> None:
     for size, rows in zip(sizes, found, strict=True):
         assert {one.batch for one in results(rows)} <= {size}
         assert len({(one.started_ns, one.inferred_ns) for one in results(rows)}) == min(size, 1)
+
+
+def test_frames_of_another_tier_are_left_and_damaged_ones_rejected_all_the_same() -> None:
+    seed, numbers = 7, range(40)
+    strange = [broken for rule, broken in DAMAGED if rule not in {Rule.DIMENSIONS, Rule.PAYLOAD}]
+    of_others = [number for number in numbers if split.owner(FRAME.camera, number, seed=seed) is Tier.GATEWAY]
+    odd = row(value=encode_frame(replace(picture(of_others[0]), codec=Codec.PNG)), offset=106)
+    mixed = batch(*(good(number) for number in numbers), *strange, odd)
+    (rows,) = classified(mixed, work=replace(WORK, split_seed=seed))
+    assert [one.number for one in results(rows)] == [number for number in numbers if number not in of_others]
+    assert [rule for rule, _ in rules(rows)] == [Rule.EMPTY, Rule.MAGIC, Rule.CHECK, Rule.CAMERA]
+    assert {one.batch for one in results(rows)} == {40 - len(of_others)}
+
+
+def test_a_batch_of_nothing_but_another_tiers_frames_gives_no_row() -> None:
+    theirs = [number for number in range(40) if split.owner(FRAME.camera, number, seed=7) is Tier.GATEWAY]
+    ((), (one,)) = classified(
+        batch(*map(good, theirs)), batch(good(theirs[0]), row(value=b"")), work=replace(WORK, split_seed=7)
+    )
+    assert one["topic"] == REJECTED
 
 
 def test_a_task_without_batches_gives_none() -> None:

@@ -118,6 +118,10 @@ def test_a_step_of_a_search_keeps_what_the_search_judges_by() -> None:
             "a trace has one load; search with another fleet.arrival",
         ),
         (
+            ["search.kind=capacity", "placement=gateway", "fleet.cameras=1", "fleet.duration_s=60"],
+            "a search judges p99, which needs 918 frames in its first run, half of them warm-up: ",
+        ),
+        (
             ["search.kind=capacity", "placement=gateway", "fleet.duration_s=19"],
             "a growing backlog is judged over 10 s after the warm-up: fleet.duration_s must be at least twice",
         ),

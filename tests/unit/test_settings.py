@@ -53,7 +53,19 @@ COUNTS: Final = {
     *("both_right", "only_gateway_right", "only_cluster_right", "both_wrong"),
 }
 """Numbers of things: the name is the unit."""
-PLACES: Final = {"number", "image", "partition", "offset", "port", "pid", "seed", "index", "committed", "end"}
+PLACES: Final = {
+    "number",
+    "image",
+    "partition",
+    "offset",
+    "port",
+    "pid",
+    "seed",
+    "split_seed",
+    "index",
+    "committed",
+    "end",
+}
 """Numbers that are names."""
 WITHOUT_UNIT: Final = {
     *("accuracy", "agreement", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
@@ -153,6 +165,7 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (GatewaySettings, {"threads": -1}),
         (GatewaySettings, {"batch_max": 0}),
         (GatewaySettings, {"batch_wait_ms": -1}),
+        (GatewaySettings, {"split_seed": -1}),
         (ClusterSettings, {"engine": "torch"}),
         (ClusterSettings, {"fallback": "bigdl"}),
         (ClusterSettings, {"start": "sometime"}),

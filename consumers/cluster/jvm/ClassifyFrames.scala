@@ -23,6 +23,7 @@ import scala.collection.mutable
   * @param tasks batches that the whole cluster can classify at once, as results tell it
   * @param batchMax images in one call of the engine
   * @param threads for one call of the engine
+  * @param split seed of the rule by which each frame goes to one tier; null answers every frame
   */
 final class ClassifyFrames(
     engine: String,
@@ -34,7 +35,8 @@ final class ClassifyFrames(
     offset: Array[Double],
     tasks: Int,
     batchMax: Int,
-    threads: Int
+    threads: Int,
+    split: String
 ) extends MapPartitionsFunction[Row, Row] {
   require(Set("bigdl", "none")(engine), s"no engine $engine")
   require(batchMax >= 1, s"batchMax $batchMax")
@@ -50,7 +52,8 @@ final class ClassifyFrames(
       offset: util.List[java.lang.Double],
       tasks: Int,
       batchMax: Int,
-      threads: Int
+      threads: Int,
+      split: String
   ) = this(
     engine,
     modelFile,
@@ -61,7 +64,8 @@ final class ClassifyFrames(
     offset.toArray(Array.empty[java.lang.Double]).map(_.doubleValue),
     tasks,
     batchMax,
-    threads
+    threads,
+    split
   )
 
   override def call(rows: util.Iterator[Row]): util.Iterator[Row] = new Classified(rows)
@@ -96,8 +100,10 @@ final class ClassifyFrames(
         val row = rows.next()
         if (places == null) places = new Places(row.schema)
         val arrival = new Arrival(row, places, Clock.nowNs())
-        try opened += arrival -> opener.open(arrival.camera, arrival.wire)
-        catch { case error: FrameError => ready.add(Rows.rejection(arrival, error)) }
+        try {
+          val frame = opener.unseal(arrival.camera, arrival.wire)
+          if (split == null || Split.isClusters(split, frame)) opened += arrival -> opener.picture(frame)
+        } catch { case error: FrameError => ready.add(Rows.rejection(arrival, error)) }
       }
       if (opened.nonEmpty) classify(opened)
     }

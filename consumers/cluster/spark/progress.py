@@ -39,7 +39,9 @@ class Batches:
     def __init__(self, topic: str, *, commit: Commit) -> None:
         self._topic, self._commit = topic, commit
         self.frames = 0
-        """Read and written."""
+        """Read, and written but for those left to others."""
+        self.left_to_others: int | None = 0
+        """Frames that are another tier's: read, and nothing written. None if Spark did not say what it wrote."""
         self.batches = 0
         self.lag: int | None = None
         """Frames in Kafka that the last batch did not reach; None before the first."""
@@ -73,12 +75,18 @@ class Batches:
         following, latest = self._offsets(source["endOffset"]), self._offsets(source["latestOffset"])
         if report["numInputRows"]:
             self.frames += report["numInputRows"]
+            self._leave(report["numInputRows"], written=report.get("sink", {}).get("numOutputRows", -1))
             self.batches += 1
             self._sizes.append(report["numInputRows"])
             self._times.append(report["durationMs"])
         if latest:
             self.lag = sum(max(0, latest[one] - following.get(one, 0)) for one in latest)
         return following
+
+    def _leave(self, read: int, *, written: int) -> None:
+        """Count the frames of a batch that were left: each other one has a row, its result or its rejection."""
+        known = self.left_to_others is not None and written >= 0
+        self.left_to_others = (self.left_to_others or 0) + read - written if known else None
 
     def _offsets(self, found: Mapping[str, Mapping[str, int]] | None) -> dict[int, int]:
         """Give the next offset of each partition; nothing of what a crash cut off has a latest one."""
@@ -93,6 +101,7 @@ class Batches:
         }
         return {
             "frames": self.frames,
+            "left_to_others": self.left_to_others,
             "batches": self.batches,
             "frames_per_batch": round(statistics.fmean(sizes), 1) if sizes else None,
             "micro_batch_ms": steps,
