@@ -27,7 +27,7 @@ ledger: .venv/ready ## Account for every frame of a run
 
 ## While you work
 test: .venv/ready-dev ## Everything but bench and acceptance, in two processes: what CI runs
-	$(RUN)/python -m pytest -m "not bench and not acceptance" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(RUN)/python -m pytest -m "not bench and not acceptance" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 unit: .venv/ready-dev ## What needs no broker: seconds
 	$(RUN)/python -m pytest tests/unit $(ARGS)
 bench: .venv/ready-dev ## Speed as ratios, side by side in one run; wants an idle machine

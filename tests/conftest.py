@@ -1,9 +1,11 @@
 """Fixtures that start the real thing once for all tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from brokers.broker import Broker
 from brokers.kafka.embedded import kafka as embedded_kafka
@@ -13,12 +15,17 @@ FIND_BROKERS: Final = {"test_up", "test_readme", "test_mistakes"}
 """Their commands find brokers by the note of ``edgewise up``: at the same time they would find one another's."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of one file share a process, its brokers and its Spark, when there are several."""
-    for item in items:
-        name = "find brokers" if item.path.stem in FIND_BROKERS else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(name))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
+    """Lets the tests of one file share a process, its brokers and its Spark."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "find brokers" if Path(file).stem in FIND_BROKERS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Divide the tests among processes, where there are several."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
