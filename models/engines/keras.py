@@ -22,7 +22,7 @@ class KerasEngine(Loaded):
         """Load a ``.keras`` file.
 
         Raises:
-            ConfigError: it is something else, or Keras cannot read it.
+            ConfigError: it is something else, Keras cannot read it, or TensorFlow runs with other threads already.
         """
         if model.suffix != ".keras":
             raise ConfigError(f"--engine keras cannot run {model}; take onnx or openvino")
@@ -36,8 +36,14 @@ class KerasEngine(Loaded):
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         if threads:  # a setting of the whole process: TensorFlow takes it once, before it has done anything
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(1)
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(1)
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"--threads {threads}: TensorFlow has begun its work in this process with another number; "
+                    "give every Keras engine of one process the same"
+                ) from error
         loaded = keras_file.read(model)
         height, width, channels = loaded.input_shape[1:]
         self.shape = (int(height), int(width), int(channels))

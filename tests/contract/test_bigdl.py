@@ -127,7 +127,7 @@ def test_bigdl_gives_keras_classes_and_scores(
     spark: "SparkSession", test_images: dataset.Split, count: int, batch_max: int
 ) -> None:
     images = test_images.images[:count]
-    labels, scores = engines.load("keras", model="resnet20", threads=1).classify(images)
+    labels, scores = engines.load("keras", model="resnet20").classify(images)
     records = [Arriving(wire(image, number=n)) for n, image in enumerate(images)]
     found = sorted(results(classified(spark, records, batch_max=batch_max)), key=lambda one: one.number)
     assert [one.number for one in found] == list(range(count))

@@ -28,7 +28,7 @@ def images() -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def labels(images: NDArray[np.uint8]) -> Labels:
     """Give what Keras itself says."""
-    found, _ = load("keras", model="resnet20", threads=1).classify(images)
+    found, _ = load("keras", model="resnet20").classify(images)
     return np.asarray(found, dtype=np.int64)
 
 

@@ -169,6 +169,12 @@ def test_an_onnx_file_becomes_int8_too(tmp_path: Path, images: NDArray[np.uint8]
         engine.load(loaded.name, model=str(again))
 
 
+def test_a_second_number_of_threads_in_one_process_is_refused(keras: Loaded, images: NDArray[np.uint8]) -> None:
+    keras.classify(images[:1])  # TensorFlow has begun its work, with all threads
+    with pytest.raises(ConfigError, match="--threads 1: TensorFlow has begun its work in this process"):
+        engine.load("keras", model="resnet20", threads=1)
+
+
 def test_only_keras_loads_tensorflow() -> None:
     for exports in (onnx, litert):
         exports.file(model_file("resnet20"))
