@@ -69,7 +69,7 @@ def silent() -> str:
         ),
         ("fleed", "No such command 'fleed'"),
         ("ledger", "Missing option '--run'; see: edgewise ledger --help"),
-        ("report", "Missing argument 'run_dir'; see: edgewise report --help"),
+        ("report", "Missing argument 'folder'; see: edgewise report --help"),
         ("tail framez", "Invalid value for '"),
         ("fleet --cameras 0", "Invalid value for '--cameras': "),
         ("fleet --cameras many", "Invalid value for '--cameras': "),
