@@ -6,7 +6,6 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from compare.scenario import Scenario
-from edgewise.errors import InvalidRunError
 from edgewise.messages import Tier
 from edgewise.summary import Reason, Summary, TierSummary
 from models import card
@@ -53,7 +52,7 @@ class Step(_Part):
         return next(one for one in self.criteria if one.name == name)
 
 
-class DisturbedError(InvalidRunError):
+class DisturbedError(Exception):
     """A step that says nothing about its tier."""
 
     def __init__(self, folder: str, reasons: Sequence[Reason]) -> None:
