@@ -133,7 +133,7 @@ def asked_of_cameras(summary: Summary) -> Iterator[str]:
         share = percent(asked.offered_hz / asked.ceiling_hz)
         yield (
             f"The cameras were asked for {asked.offered_hz:,.1f} frames/s of the {asked.ceiling_hz:,.0f} that they can "
-            f"send: {share} % (limit {asked.limit_share:.0%})."
+            f"send: {share} % (limit {asked.limit_share * 100:.0f} %)."
         )
 
 

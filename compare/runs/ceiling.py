@@ -64,7 +64,7 @@ def judged(fleet: Fleet, *, ceiling_hz: float) -> Generator:
     )
     if asked.offered_hz > fleet.ceiling_share * ceiling_hz:
         raise ConfigError(
-            f"{asked.offered_hz:,.0f} frames/s are more than {fleet.ceiling_share:.0%} of the {ceiling_hz:,.0f} that "
+            f"{asked.offered_hz:,.0f} frames/s are more than {fleet.ceiling_share * 100:.0f} % of the {ceiling_hz:,.0f} that "
             "the cameras can send from this machine: lower fleet.cameras or fleet.rate_hz, or use a larger machine"
         )
     return asked

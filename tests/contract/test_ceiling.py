@@ -60,5 +60,5 @@ def test_the_ceiling_is_what_a_fleet_sends_when_nothing_holds_it_back(kafka: Bro
 def test_more_than_the_cameras_can_is_refused() -> None:
     found = ceiling.judged(Fleet(cameras=10, rate_hz=70), ceiling_hz=1000)
     assert (found.offered_hz, found.ceiling_hz, found.limit_share) == (700, 1000, 0.7)
-    with pytest.raises(ConfigError, match=r"701 frames/s are more than 70% of the 1,000 that the cameras can send"):
+    with pytest.raises(ConfigError, match=r"701 frames/s are more than 70 % of the 1,000 that the cameras can send"):
         ceiling.judged(Fleet(cameras=10, rate_hz=70.1), ceiling_hz=1000)
