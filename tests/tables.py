@@ -68,6 +68,7 @@ class Told:
     tiers: Sequence[Tier] = BOTH
     arrival: Arrival = field(default_factory=Periodic)
     split_seed: int | None = None
+    accuracy: float = 0.9
     plan: Plan = field(init=False)
     due_ns: NDArray[np.int64] = field(init=False)
     camera: NDArray[np.int32] = field(init=False)
@@ -118,7 +119,7 @@ class Told:
         return Answers(
             moments_ns,
             np.zeros(count, dtype=np.int32),
-            np.arange(count) % 10 != 0,
+            np.diff(np.round(np.arange(count + 1) * self.accuracy)) != 0,
             np.zeros(count, dtype=np.int32),
         )
 

@@ -76,7 +76,7 @@ def test_a_kafka_killed_and_an_mqtt_broker_stopped_lose_nothing(tmp_path: Path) 
 
 def test_what_a_killed_mqtt_broker_forgets_is_named_and_nothing_else_is_missing(tmp_path: Path) -> None:
     with running(tmp_path) as system:
-        ledger = system.ledger()
+        ledger = system.ledger(settle_s=15)
         bridge = system.start("bridge")
         system.start("gateway", "--source", "kafka")
         fleet = system.fleet(frames=FRAMES, rate_hz=RATE_HZ)

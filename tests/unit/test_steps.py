@@ -12,8 +12,11 @@ from compare.searches import capacity, crossover, sweep
 from compare.searches.steps import DisturbedError, criteria, step
 from edgewise.messages import Tier
 from edgewise.summary import Generator, Reason, Summary
+from models import card
+from models.engine import model_file
 from tests.tables import Told
 
+ACCURACY = card.read(model_file(Scenario().model)).accuracy
 GENERATOR = Generator(offered_hz=60, ceiling_hz=20_000, limit_share=0.7)
 SCENARIO = Scenario(
     placement=Placement.ALTERNATE,
@@ -36,7 +39,7 @@ def growing(told: Told, *, by: float) -> Told:
 
 
 def alone(tier: Tier = Tier.GATEWAY) -> Told:
-    return Told(tiers=(tier,))
+    return Told(tiers=(tier,), accuracy=ACCURACY)
 
 
 def test_a_tier_that_keeps_everything_sustains() -> None:
@@ -95,7 +98,11 @@ def limited(limits_hz: dict[Tier, float]) -> Callable[[Scenario, Tier], tuple[st
 
     def run(at: Scenario, tier: Tier) -> tuple[str, Summary]:
         told = Told(
-            cameras=at.fleet.cameras, rate_hz=at.fleet.rate_hz, frames=round(at.fleet.rate_hz * 40), tiers=(tier,)
+            cameras=at.fleet.cameras,
+            rate_hz=at.fleet.rate_hz,
+            frames=round(at.fleet.rate_hz * 40),
+            tiers=(tier,),
+            accuracy=ACCURACY,
         )
         behind = at.fleet.cameras * at.fleet.rate_hz / limits_hz[tier] - 1
         return f"{tier}", (growing(told, by=behind) if behind > 0 else told).summary()
