@@ -1,0 +1,1 @@
+"""A run's parts, its folder, and what was measured before it."""
