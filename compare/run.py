@@ -60,7 +60,7 @@ def _repeated(scenario: Scenario, runs: Runs) -> str:
     with runs.brokers():
         runs.measure_ceiling(scenario)
         compared = comparison.compared(scenario, runs.rounds(scenario))
-    comparison.write(compared, runs.folder)
+    runfolder.keep(compared, runs.folder / comparison.NAME)
     comparison_page.write(runs.folder)
     show.table(comparison.rendered(compared))
     return compared.verdict
@@ -90,7 +90,7 @@ def _searched(scenario: Scenario, runs: Runs) -> str:
 
 def _shown(found: Series, runs: Runs) -> str:
     name = next(name for name, (kind, _) in folder.SERIES.items() if isinstance(found, kind))
-    runs.keep(name, found)
+    runfolder.keep(found, runs.folder / name)
     series_page.write(found, runs.folder)
     show.table(folder.laid_out(found))
     return found.verdict

@@ -83,6 +83,16 @@ class Fleet(_Table):
             return asked(self.arrival)
         return asked(self.arrival, cameras=self.cameras, rate_hz=self.rate_hz, duration_s=self.duration_s)
 
+    @property
+    def offered_hz(self) -> float:
+        """Give the frames a second of all cameras together, to the thousandth; of a trace, on the average.
+
+        Raises:
+            ConfigError: see ``schedule``.
+        """
+        schedule = self.schedule  # read once: it may be a file
+        return round(schedule.cameras * schedule.rate_hz, 3)
+
 
 class Gateway(_Table):
     """The tier at the edge."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 SAMPLES_NEEDED: Final = {50: 7, 90: 44, 99: 459, 99.9: 4_603}
 """The fewest samples whose largest is above the percentile with 99 % confidence: ln 0.01 / ln p."""
@@ -81,9 +82,9 @@ def wilson(right: int, of: int) -> Interval | None:
     if of == 0:
         return None
     share, z2 = right / of, Z_TWO_SIDED**2
-    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
+    centre = (share + z2 / (2 * of)) / (1 + z2 / of)
     half = Z_TWO_SIDED * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2)) / (1 + z2 / of)
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
 def mcnemar_p(only_one: int, only_other: int) -> float:
@@ -95,10 +96,14 @@ def mcnemar_p(only_one: int, only_other: int) -> float:
     differ, fewer = only_one + only_other, min(only_one, only_other)
     if differ == 0:
         return 1.0
-    # Each binomial coefficient from the one before, as logarithms: 2 ** 1,000,000 is no float.
-    places = np.arange(1, fewer + 1, dtype=np.float64)
-    chances = np.concatenate([[0.0], np.cumsum(np.log((differ - places + 1) / places))]) - differ * math.log(2)
+    chances = log_binomials(differ, most=fewer) - differ * math.log(2)
     return min(1.0, 2 * float(np.exp(chances).sum()))
+
+
+def log_binomials(of: int, *, most: int) -> Floats:
+    """Give the logarithms of ``of`` over 0, 1, ... ``most``: 2 ** 1,000,000 is no float."""
+    places = np.arange(1, most + 1, dtype=np.float64)
+    return np.concatenate([[0.0], np.cumsum(np.log((of - places + 1) / places))])  # each from the one before
 
 
 def share_difference(only_one: int, only_other: int, *, of: int, seed: int = 1) -> Interval | None:
@@ -112,7 +117,7 @@ def share_difference(only_one: int, only_other: int, *, of: int, seed: int = 1) 
         return None
     shares = np.array([only_one, only_other, of - only_one - only_other]) / of
     drawn = np.random.default_rng(seed).multinomial(of, shares, size=DRAWS)
-    return _middle((drawn[:, 1] - drawn[:, 0]) / of)
+    return middle((drawn[:, 1] - drawn[:, 0]) / of)
 
 
 def percentile_interval(values: Floats, share: float, *, seed: int = 1) -> Interval | None:
@@ -129,7 +134,7 @@ def percentile_interval(values: Floats, share: float, *, seed: int = 1) -> Inter
     rank = nearest_rank(samples, share)
     uniform = np.random.default_rng(seed).beta(rank, samples - rank + 1, size=DRAWS)
     places = np.clip(np.ceil(uniform * samples).astype(np.int64) - 1, 0, samples - 1)
-    return _middle(np.sort(values)[places])
+    return middle(np.sort(values)[places])
 
 
 def median_interval(values: Sequence[float], *, seed: int = 1) -> tuple[float, Interval]:
@@ -140,8 +145,10 @@ def median_interval(values: Sequence[float], *, seed: int = 1) -> tuple[float, I
     return float(np.median(found)), Interval(float(low), float(high))
 
 
-def _middle(drawn: Floats) -> Interval | None:
-    """Give the bounds of the middle 95 % of what a bootstrap drew."""
+def middle(drawn: Floats) -> Interval | None:
+    """Give the bounds of the middle 95 % of what a bootstrap drew, or None if one is infinite or a draw is NaN."""
+    if np.isnan(drawn).any():
+        return None
     low, high = (float(bound) for bound in np.percentile(drawn, [2.5, 97.5], method="inverted_cdf"))
     return None if math.isinf(low) or math.isinf(high) else Interval(low, high)
 

@@ -9,14 +9,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _Part(BaseModel):
+class Strict(BaseModel):
+    """A piece of a result that is kept as JSON: what it does not know is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class Limits(BaseModel):
+class Limits(Strict):
     """What a run may come to and still be VALID. A share is a part of 1."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     late_ms: float = Field(default=5.0, ge=0)
     """How late 99 % of the frames may leave their cameras, milliseconds; or ``late_share``, if that is more."""
@@ -50,14 +52,14 @@ class Limits(BaseModel):
     """Share of the schedule by which it must be stable; if it never is, half of this is taken for the warm-up."""
 
 
-class Interval(_Part):
+class Interval(Strict):
     """Where the true value lies with 95 % confidence, in the unit of the value."""
 
     low: float
     high: float
 
 
-class Reason(_Part):
+class Reason(Strict):
     """A rule that the run broke; or, among the remarks, what is worth knowing and breaks none."""
 
     rule: str
@@ -71,7 +73,7 @@ class Reason(_Part):
     """Rules that were broken because of this one."""
 
 
-class WarmUp(_Part):
+class WarmUp(Strict):
     """The frames that no latency is taken from: those due before the run was stable."""
 
     stable: bool
@@ -84,7 +86,7 @@ class WarmUp(_Part):
     """Of the windows compared."""
 
 
-class FrameCounts(_Part):
+class FrameCounts(Strict):
     """The funnel, before the tiers part."""
 
     scheduled: int
@@ -101,17 +103,17 @@ class FrameCounts(_Part):
     """By the bridge; each tier counts its own."""
 
 
-class Lateness(_Part):
+class Lateness(Strict):
     """How late frames left the cameras, milliseconds."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     p50: float | None
     p99: float | None
     max: float | None
 
 
-class Generator(_Part):
+class Generator(Strict):
     """What was asked of the cameras, beside what they can do: near it, a run would measure them."""
 
     offered_hz: float
@@ -122,7 +124,7 @@ class Generator(_Part):
     """Of the ceiling, that may be asked."""
 
 
-class Latency(_Part):
+class Latency(Strict):
     """From due to seen by the ledger, milliseconds; a missing frame counts as infinity, printed as null."""
 
     p50: float | None
@@ -131,7 +133,7 @@ class Latency(_Part):
     p999: float | None
 
 
-class Camera(_Part):
+class Camera(Strict):
     """The camera that waited longest for its answers."""
 
     name: str
@@ -143,7 +145,7 @@ class Camera(_Part):
     """Measured."""
 
 
-class Backlog(_Part):
+class Backlog(Strict):
     """How the outstanding frames grew after the warm-up: sent and not yet answered, frames a second."""
 
     slope_hz: float
@@ -154,7 +156,7 @@ class Backlog(_Part):
     """Frames due a second."""
 
 
-class PerThousand(_Part):
+class PerThousand(Strict):
     """What 1,000 right answers cost."""
 
     cpu_s: float | None = None
@@ -165,14 +167,14 @@ class PerThousand(_Part):
     """Modelled by the run's tariff: nobody measured joules."""
 
 
-class Declared(_Part):
+class Declared(Strict):
     """Whose prices and watts modelled figures are made of."""
 
     name: str
     currency: str
 
 
-class TierSummary(_Part):
+class TierSummary(Strict):
     """What one tier came to."""
 
     engine: str | None
@@ -229,7 +231,7 @@ class TierSummary(_Part):
         )
 
 
-class Difference(_Part):
+class Difference(Strict):
     """Cluster's latency minus gateway's of the same frame, milliseconds: above 0 the gateway's answer was first."""
 
     p50: float | None
@@ -238,7 +240,7 @@ class Difference(_Part):
     """By paired bootstrap."""
 
 
-class Paired(_Part):
+class Paired(Strict):
     """The two tiers on the same frames. A frame that one of them did not answer is in none of these numbers."""
 
     frames: int
@@ -261,10 +263,10 @@ class Paired(_Part):
     """Frames that the latency difference is of: those of both tiers after the warm-up."""
 
 
-class Summary(_Part):
+class Summary(Strict):
     """The whole run."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     run: str

@@ -132,6 +132,12 @@ def accounted(system: System, ledger: Child, fleet: Child, *, within_s: float) -
     return system.summary()
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what a run left in its folder."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
 def fates(system: System) -> dict[str, int]:
     """Count the rows of the ledger's table by fate."""
     import pyarrow.parquet as pq

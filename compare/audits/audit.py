@@ -24,7 +24,7 @@ from compare.engines import timed
 from compare.engines.equivalence import CLUSTER
 from compare.reports import report
 from compare.runs import runfolder
-from consumers.ledger.table import Fate
+from consumers.ledger.table import FILE, Fate
 from edgewise import codecs, dataset
 from edgewise.clock import SECOND_NS, Clock, SystemClock
 from edgewise.errors import ConfigError
@@ -34,7 +34,6 @@ from edgewise.summary import Summary
 from models import card, check, engine
 from models.engine import Loaded
 
-TABLE: Final = "frames.parquet"
 COLUMNS: Final = (
     *("tier", "fate", "camera", "number", "image", "truth", "label"),
     *("right_image", "engine", "model"),
@@ -143,7 +142,7 @@ def _summary(folder: Path) -> Summary:
 def _of_content(
     folder: Path, summary: Summary, manifest: Mapping[str, Any], asked: Asked, *, clock: Clock
 ) -> Iterator[Finding]:
-    table = read(folder / TABLE)
+    table = read(folder / FILE)
     yield from (audit_checks.counts(tier, summary, table) for tier in summary.tiers)
     split = split_of(table)
     yield (true := audit_checks.truth(table, split))

@@ -19,7 +19,7 @@ from compare.runs import runfolder
 from consumers.ledger.table import Fate
 from edgewise import dataset
 from edgewise.messages import Codec
-from edgewise.statistics import Interval
+from edgewise.statistics import Interval, log_binomials
 from edgewise.summary import Summary
 
 REPEATED_MAX: Final = 1.10
@@ -208,10 +208,9 @@ def chance(frames: int, share: float) -> Interval:
     """Give the binomial interval that CHANCE of all shares lie in, both ends included."""
     if not 0 < share < 1:
         return Interval(share, share)
-    # Each binomial coefficient from the one before, as logarithms: 2 ** 1,000,000 is no float.
-    places = np.arange(1, frames + 1, dtype=np.float64)
-    chosen = np.concatenate([[0.0], np.cumsum(np.log((frames - places + 1) / places))])
     right = np.arange(frames + 1)
-    below = np.cumsum(np.exp(chosen + right * np.log(share) + (frames - right) * np.log1p(-share)))
+    below = np.cumsum(
+        np.exp(log_binomials(frames, most=frames) + right * np.log(share) + (frames - right) * np.log1p(-share))
+    )
     low, high = np.searchsorted(below, [(1 - CHANCE) / 2, (1 + CHANCE) / 2])
     return Interval(int(low) / frames, min(int(high), frames) / frames)

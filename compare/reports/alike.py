@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from compare.reports.same_frames import Same
 from edgewise.show import NOT_MEASURED, cell
+from edgewise.summary import Strict
 
 
 class Depends(StrEnum):
@@ -41,11 +40,7 @@ NOT_SETTINGS: Final = ("name", "model_accuracy")
 """Stand among the settings and change nothing."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Obstacle(_Part):
+class Obstacle(Strict):
     """What keeps figures from a verdict."""
 
     what: str
@@ -56,7 +51,7 @@ class Obstacle(_Part):
     """Empty: all of these tiers."""
 
 
-class Setting(_Part):
+class Setting(Strict):
     """A setting that differs."""
 
     name: str

@@ -1,20 +1,21 @@
 """What several runs of one scenario say together: each figure's median and range, and whether one tier wins it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from compare.reports import report
 from compare.scenario import Placement, Scenario
-from edgewise.errors import ConfigError, MissingError
+from edgewise.errors import ConfigError
 from edgewise.messages import Tier
 from edgewise.show import NOT_MEASURED, cell, grid, interval, titled
 from edgewise.statistics import median_interval, overlap
-from edgewise.summary import Interval, Reason, Summary, TierSummary
+from edgewise.summary import Interval, Reason, Strict, Summary, TierSummary
 
 BETTER: Final = "Better only where the intervals do not overlap; - is no difference that the repeats show."
 REPEATS_NEEDED: Final = 3
@@ -22,11 +23,7 @@ REPEATS_NEEDED: Final = 3
 NAME: Final = "comparison.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Run(_Part):
+class Run(Strict):
     """One run of the scenario."""
 
     folder: str
@@ -35,7 +32,7 @@ class Run(_Part):
     verdict: Literal["VALID", "INVALID"]
 
 
-class Spread(_Part):
+class Spread(Strict):
     """One figure over the repeats."""
 
     values: list[float]
@@ -54,7 +51,7 @@ class Spread(_Part):
         return {"min": min(values), "max": max(values)} | given if values else given
 
 
-class Figure(_Part):
+class Figure(Strict):
     """One figure of both tiers."""
 
     name: str
@@ -64,7 +61,7 @@ class Figure(_Part):
     """None where the intervals overlap, or where the runs may not say."""
 
 
-class Comparison(_Part):
+class Comparison(Strict):
     """All runs of one scenario."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -82,24 +79,39 @@ class Comparison(_Part):
 
 Take = Callable[[TierSummary], float | None]
 
-FIGURES: Final[Sequence[tuple[str, str, bool, Take]]] = (
-    ("latency p50", "ms", False, lambda tier: tier.latency_ms.p50),
-    ("latency p99", "ms", False, lambda tier: tier.latency_ms.p99),
-    ("right and on time", "%", True, lambda tier: in_percent(tier.on_time)),
-    ("accuracy", "%", True, lambda tier: in_percent(tier.accuracy)),
-    ("CPU for 1,000 right", "s", False, lambda tier: tier.per_1000_correct.cpu_s),
-    ("uplink for 1,000 right", "MB", False, lambda tier: in_megabytes(tier.per_1000_correct.uplink_bytes)),
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A figure that runs are compared in."""
+
+    name: str
+    unit: str
+    take: Take
+    """Where it stands in a tier's summary."""
+    more_is_better: bool = False
+    repeated: bool = True
+    """Whether the repeats of a scenario are compared in it, too; otherwise it is for two runs alone."""
+
+
+HEADLINES: Final[Sequence[Headline]] = (
+    Headline("latency p50", "ms", lambda tier: tier.latency_ms.p50),
+    Headline("latency p90", "ms", lambda tier: tier.latency_ms.p90, repeated=False),
+    Headline("latency p99", "ms", lambda tier: tier.latency_ms.p99),
+    Headline("right and on time", "%", lambda tier: _percent(tier.on_time), more_is_better=True),
+    Headline("accuracy", "%", lambda tier: _percent(tier.accuracy), more_is_better=True),
+    Headline("throughput", "results/s", lambda tier: tier.throughput_hz, more_is_better=True, repeated=False),
+    Headline("CPU for 1,000 right", "s", lambda tier: tier.per_1000_correct.cpu_s),
+    Headline("uplink for 1,000 right", "MB", lambda tier: _megabytes(tier.per_1000_correct.uplink_bytes)),
 )
-"""Name, unit, whether more is better, and where it stands in a tier's summary."""
+FIGURES: Final = tuple(one for one in HEADLINES if one.repeated)
+"""Of a comparison."""
 
 
-def in_percent(share: float | None) -> float | None:
-    """Give a share in percent."""
+def _percent(share: float | None) -> float | None:
     return None if share is None else share * 100
 
 
-def in_megabytes(size_bytes: float | None) -> float | None:
-    """Give a size in megabytes."""
+def _megabytes(size_bytes: float | None) -> float | None:
     return None if size_bytes is None else size_bytes / 1e6
 
 
@@ -121,10 +133,7 @@ def compared(scenario: Scenario, runs: Sequence[tuple[str, Summary]]) -> Compari
         reasons=invalid[0].reasons if invalid else [],
         no_winner=why,
         runs=[Run(folder=folder, tiers=list(summary.tiers), verdict=summary.verdict) for folder, summary in runs],
-        figures=[
-            _figure(name, unit, _values(runs, take), more=more, decide=why is None)
-            for name, unit, more, take in FIGURES
-        ],
+        figures=[_figure(one, _values(runs, one.take), decide=why is None) for one in FIGURES],
     )
 
 
@@ -154,15 +163,15 @@ def _values(runs: Sequence[tuple[str, Summary]], take: Take) -> dict[str, list[f
     return found
 
 
-def _figure(name: str, unit: str, values: Mapping[str, list[float]], *, more: bool, decide: bool) -> Figure:
+def _figure(headline: Headline, values: Mapping[str, list[float]], *, decide: bool) -> Figure:
     tiers = {tier: _spread(found) for tier, found in values.items()}
     better: Literal["gateway", "cluster"] | None = None
     if decide and {"gateway", "cluster"} <= set(tiers):
         gateway, cluster = tiers["gateway"], tiers["cluster"]
         enough = min(len(gateway.values), len(cluster.values)) >= REPEATS_NEEDED
         if enough and not overlap(gateway.interval, cluster.interval):
-            better = "gateway" if (gateway.median > cluster.median) == more else "cluster"
-    return Figure(name=name, unit=unit, tiers=tiers, better=better)
+            better = "gateway" if (gateway.median > cluster.median) == headline.more_is_better else "cluster"
+    return Figure(name=headline.name, unit=headline.unit, tiers=tiers, better=better)
 
 
 def _spread(values: list[float]) -> Spread:
@@ -206,19 +215,6 @@ def listed(names: Sequence[str]) -> str:
         for place, name in enumerate(names)
     ]
     return " and ".join([", ".join(short[:-1]), short[-1]] if len(short) > 1 else short)
-
-
-def write(compared: Comparison, folder: Path) -> None:
-    """Write ``comparison.json``.
-
-    Raises:
-        MissingError: the disk does not take it.
-    """
-    path = folder / NAME
-    try:
-        path.write_text(compared.model_dump_json(indent=1, by_alias=True) + "\n")
-    except OSError as error:
-        raise MissingError(f"{path} cannot be written: {error.strerror}; free some space") from error
 
 
 def read(folder: Path) -> Comparison:

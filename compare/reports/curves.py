@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from consumers.ledger.columns import each_once
 from consumers.ledger.table import NOT_SENT, Fate
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.errors import ConfigError
@@ -116,8 +117,7 @@ def read(path: Path, *, tiers: Sequence[str], split: bool = False) -> Frames | N
 def grouped(table: pa.Table, *, tiers: Sequence[str], split: bool = False) -> Frames:
     """Take a table apart by tier."""
     parts = {tier: table.filter(pc.equal(table["tier"], tier)) for tier in tiers}
-    # Where each frame has a row in each tier, any one tells what was offered.
-    once = list(parts.values()) if split else list(parts.values())[:1]
+    once = each_once(list(parts.values()), split=split)
     offered = np.concatenate([_whole(part["due_ns"]) for part in once]) if once else np.empty(0, np.int64)
     return Frames(offered, {tier: _rows(part) for tier, part in parts.items()})
 

@@ -8,23 +8,14 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from compare.reports import alike, same_frames
 from compare.reports.alike import Facts, Obstacle, Setting
-from compare.reports.comparison import (
-    REPEATS_NEEDED,
-    Comparison,
-    Figure,
-    Spread,
-    Take,
-    in_megabytes,
-    in_percent,
-    listed,
-)
+from compare.reports.comparison import HEADLINES, REPEATS_NEEDED, Comparison, Figure, Spread, listed
 from compare.reports.same_frames import Same
 from edgewise.statistics import Bounds, overlap
-from edgewise.summary import Interval, Summary
+from edgewise.summary import Interval, Strict, Summary
 
 Verdict = Literal["differs", "no difference shown", "n/a"]
 DIFFERS: Final = "differs"
@@ -32,11 +23,7 @@ NOT_SHOWN: Final = "no difference shown"
 NOT_COMPARED: Final = "n/a"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Change(_Part):
+class Change(Strict):
     """One figure of one tier, in A and in B."""
 
     tier: str
@@ -55,14 +42,14 @@ class Change(_Part):
     verdict: Verdict
 
 
-class Folder(_Part):
+class Folder(Strict):
     """One of the two."""
 
     name: str
     verdict: Literal["VALID", "INVALID"]
 
 
-class Differences(_Part):
+class Differences(Strict):
     """Two runs, or two comparisons, set beside one another."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -97,28 +84,6 @@ class Repeated:
     comparison: Comparison
     settings: Mapping[str, object]
     """By dotted name; empty if they are not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """A figure that runs are compared in."""
-
-    name: str
-    unit: str
-    take: Take
-    """Where it stands in a tier's summary."""
-
-
-HEADLINES: Final[Sequence[Headline]] = (
-    Headline("latency p50", "ms", lambda tier: tier.latency_ms.p50),
-    Headline("latency p90", "ms", lambda tier: tier.latency_ms.p90),
-    Headline("latency p99", "ms", lambda tier: tier.latency_ms.p99),
-    Headline("right and on time", "%", lambda tier: in_percent(tier.on_time)),
-    Headline("accuracy", "%", lambda tier: in_percent(tier.accuracy)),
-    Headline("throughput", "results/s", lambda tier: tier.throughput_hz),
-    Headline("CPU for 1,000 right", "s", lambda tier: tier.per_1000_correct.cpu_s),
-    Headline("uplink for 1,000 right", "MB", lambda tier: in_megabytes(tier.per_1000_correct.uplink_bytes)),
-)
 
 
 def between_runs(one: Run, other: Run) -> Differences:

@@ -16,10 +16,10 @@ from compare.reports.same_frames import COLUMNS
 from compare.reports.series_page import Series
 from compare.runs import runfolder
 from compare.searches import capacity, crossover, sweep
+from consumers.ledger import table
 from edgewise import show
 from edgewise.errors import ConfigError
 
-FRAMES: Final = "frames.parquet"
 NO_SETTINGS: Final = ("parts", "files")
 """Of a manifest: what each process said of itself, and checksums."""
 
@@ -146,7 +146,7 @@ def frames(folder: Path) -> pa.Table | None:
     Raises:
         ConfigError: it is there, and is no such table.
     """
-    path = folder / FRAMES
+    path = folder / table.FILE
     try:
         return pq.read_table(path, columns=list(COLUMNS))
     except FileNotFoundError:

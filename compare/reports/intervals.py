@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.statistics import SAMPLES_NEEDED, Floats, Interval, nearest_rank, wilson
+from edgewise.statistics import SAMPLES_NEEDED, Floats, Interval, middle, nearest_rank, wilson
 
 Whole = NDArray[np.int64]
 
@@ -68,7 +68,7 @@ def percentile_differences(one: Sample, other: Sample, shares: Sequence[float]) 
         drawn = np.array(
             [np.subtract(*(_percentiles(side, times, wanted) for side in sides[::-1])) for times in _draws(blocks)]
         )
-    found = {share: _middle(drawn[:, place]) for place, share in enumerate(wanted)}
+    found = {share: middle(drawn[:, place]) for place, share in enumerate(wanted)}
     return {share: within for share, within in found.items() if within is not None}
 
 
@@ -85,7 +85,7 @@ def ratio_difference(one: Ratio, other: Ratio) -> Interval | None:
         drawn = np.array(
             [np.subtract(*((times @ amount) / (times @ of) for amount, of in sums[::-1])) for times in _draws(blocks)]
         )
-    return _middle(drawn)
+    return middle(drawn)
 
 
 def _enough(one: Whole, other: Whole) -> bool:
@@ -118,10 +118,3 @@ def _percentiles(side: tuple[Floats, Whole], times: Whole, shares: Sequence[floa
         return np.full(len(shares), np.nan)
     ranks = [nearest_rank(int(upto[-1]), share) for share in shares]
     return values[np.searchsorted(upto, ranks)]
-
-
-def _middle(drawn: Floats) -> Interval | None:
-    if np.isnan(drawn).any():
-        return None
-    low, high = (float(bound) for bound in np.percentile(drawn, [2.5, 97.5], method="inverted_cdf"))
-    return None if math.isinf(low) or math.isinf(high) else Interval(low, high)

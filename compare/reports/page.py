@@ -18,6 +18,7 @@ from compare.reports.curves import Frames
 from compare.reports.grids import Grid
 from compare.reports.plots import Words
 from compare.runs import runfolder
+from consumers.ledger import table
 from edgewise import dataset
 from edgewise.errors import MissingError
 from edgewise.show import NOT_MEASURED, cell, count, interval, percent
@@ -62,7 +63,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     """
     summary = report.read(folder)
     split = summary.split_seed is not None
-    frames = curves.read(folder / "frames.parquet", tiers=list(summary.tiers), split=split)
+    frames = curves.read(folder / table.FILE, tiers=list(summary.tiers), split=split)
     return put(rendered(summary, frames, manifest=runfolder.manifest(folder)), out or folder / NAME)
 
 

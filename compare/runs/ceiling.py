@@ -56,15 +56,15 @@ def judged(fleet: Fleet, *, ceiling_hz: float) -> Generator:
     Raises:
         ConfigError: it is more than the share that may be asked.
     """
-    schedule = fleet.schedule
     asked = Generator(
-        offered_hz=round(schedule.cameras * schedule.rate_hz, 3),
+        offered_hz=fleet.offered_hz,
         ceiling_hz=round(ceiling_hz, 1),
         limit_share=fleet.ceiling_share,
     )
     if asked.offered_hz > fleet.ceiling_share * ceiling_hz:
         raise ConfigError(
-            f"{asked.offered_hz:,.0f} frames/s are more than {fleet.ceiling_share * 100:.0f} % of the {ceiling_hz:,.0f} that "
-            "the cameras can send from this machine: lower fleet.cameras or fleet.rate_hz, or use a larger machine"
+            f"{asked.offered_hz:,.0f} frames/s are more than {fleet.ceiling_share * 100:.0f} % of the "
+            f"{ceiling_hz:,.0f} that the cameras can send from this machine: "
+            "lower fleet.cameras or fleet.rate_hz, or use a larger machine"
         )
     return asked

@@ -7,37 +7,22 @@ from edgewise.account import Plan
 from edgewise.clock import SECOND_NS, Clock
 
 
-class Lap:
-    """One stretch of time, until it is ended."""
-
-    def __init__(self, laps: "Laps", name: str) -> None:
-        self._laps, self._name, self._began_ns = laps, name, laps.clock.ticks_ns()
-
-    def end(self) -> None:
-        """Count it."""
-        self._laps.add(self._name, (self._laps.clock.ticks_ns() - self._began_ns) / SECOND_NS)
-
-
 class Laps:
     """Seconds by what they went to, over all runs of one command."""
 
     def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+        self._clock = clock
         self.seconds: dict[str, float] = {}
         self._began_ns = clock.ticks_ns()
-
-    def begin(self, name: str) -> Lap:
-        """Begin a stretch."""
-        return Lap(self, name)
 
     @contextmanager
     def lap(self, name: str) -> Iterator[None]:
         """Count the block."""
-        lap = self.begin(name)
+        began_ns = self._clock.ticks_ns()
         try:
             yield
         finally:
-            lap.end()
+            self.add(name, (self._clock.ticks_ns() - began_ns) / SECOND_NS)
 
     def add(self, name: str, seconds: float) -> None:
         """Count seconds."""
@@ -55,6 +40,6 @@ class Laps:
 
     def told(self) -> str:
         """Write the whole and its pieces, largest first."""
-        whole_s = (self.clock.ticks_ns() - self._began_ns) / SECOND_NS
+        whole_s = (self._clock.ticks_ns() - self._began_ns) / SECOND_NS
         pieces = sorted(self.seconds.items(), key=lambda one: -one[1])
         return f"took {whole_s:,.1f} s: " + ", ".join(f"{name} {seconds:,.1f}" for name, seconds in pieces)

@@ -9,6 +9,7 @@ from typing import Final
 import mqtt5
 
 from edgewise.addresses import LOOPBACK, Address
+from edgewise.mqtt.connection import whole
 
 WITHIN_S: Final = 5.0
 """That it starts, and ends."""
@@ -34,20 +35,12 @@ class _Camera(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer every packet that is whole."""
         self._in += data
-        answers, used = bytearray(), 0
-        with memoryview(self._in) as view:
-            while used < len(view):
-                try:
-                    packet, length = mqtt5.read(view[used:])
-                except IndexError:
-                    break  # the rest of it has not arrived yet
-                except ValueError:
-                    self._transport.abort()
-                    return
-                used += length
-                answers += _answer(packet)
-        del self._in[:used]
-        if answers:
+        try:
+            packets = whole(self._in)
+        except ValueError:
+            self._transport.abort()
+            return
+        if answers := b"".join(_answer(packet) for packet in packets):
             self._transport.write(answers)
 
 

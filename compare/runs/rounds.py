@@ -2,26 +2,25 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from brokers.up import up
-from compare.runs import ceiling, runfolder
-from compare.reports import page, report
 from compare import tariff
+from compare.reports import page, report
+from compare.runs import ceiling, runfolder
 from compare.runs.laps import Laps
 from compare.runs.parts import Brokers, Parts
 from compare.scenario import Scenario, order
+from compare.tariff import Tariff
 from consumers.ledger.run import write
 from edgewise import dataset
 from edgewise.account import Closing, Plan
 from edgewise.clock import Clock
 from edgewise.entries import of_run
-from edgewise.errors import ConfigError, MissingError, PartDiedError
+from edgewise.errors import ConfigError, PartDiedError
 from edgewise.kafka import Client
 from edgewise.messages import Tier
 from edgewise.options import BrokerKind
@@ -69,9 +68,9 @@ class Runs:
             yield
             return
         say("starting an MQTT broker and Kafka ...")
-        starting = self.laps.begin("brokers")
-        with up(mqtt_broker=around.mqtt_broker.value, clock=self._clock) as both:
-            starting.end()
+        with ExitStack() as until_done:
+            with self.laps.lap("brokers"):  # their start alone, not the block
+                both = until_done.enter_context(up(mqtt_broker=around.mqtt_broker.value, clock=self._clock))
             say(f"{both.mqtt.name} answers at {both.mqtt.address}, {both.kafka.name} at {both.kafka.address}")
             self._brokers = Brokers(both.mqtt.address, both.kafka.address, around.kafka_client)
             yield
@@ -103,8 +102,7 @@ class Runs:
         self._count += 1
         own = self.folder / f"{self.folder.name}-{self._count:02}-{'-'.join(tiers)}"  # its name is the run's on the bus
         (own / "logs").mkdir(parents=True)
-        offered_hz = scenario.fleet.schedule.cameras * scenario.fleet.schedule.rate_hz
-        say(f"run {self._count}: {' and '.join(tiers)}, {offered_hz:,.1f} frames/s")
+        say(f"run {self._count}: {' and '.join(tiers)}, {scenario.fleet.offered_hz:,.1f} frames/s")
         summary = self._one(scenario, tiers, own)
         for reason in summary.reasons:
             say(f"INVALID: {report.said(reason)}")
@@ -113,18 +111,6 @@ class Runs:
     def alone(self, scenario: Scenario, tiers: Sequence[Tier]) -> Summary:
         """Run the only round, in the whole's folder."""
         return self._one(scenario, tiers, self.folder)
-
-    def keep(self, name: str, found: BaseModel) -> None:
-        """Write what all runs came to into the folder.
-
-        Raises:
-            MissingError: the disk does not take it.
-        """
-        path = self.folder / name
-        try:
-            path.write_text(found.model_dump_json(indent=1, by_alias=True) + "\n")
-        except OSError as error:
-            raise MissingError(f"{path} cannot be written: {error.strerror}; free some space") from error
 
     def _one(self, scenario: Scenario, tiers: Sequence[Tier], folder: Path) -> Summary:
         """Run one round to its verdict; its folder holds all there is to know of it.
@@ -160,9 +146,11 @@ class Runs:
             self.laps.divide(began_ns, ended_ns, [entry for entry in entries if isinstance(entry, Plan)])
             closings = [entry for entry in entries if isinstance(entry, Closing)]
             summary = with_costs(with_death(summary, died), closings).model_copy(update={"generator": generator})
-            summary = tariff.priced(summary, tariff.read(scenario.tariff))
+            prices = tariff.read(scenario.tariff)
+            summary = tariff.priced(summary, prices)
             write(summary, folder)
-            runfolder.write_manifest(folder, scenario=_facts(scenario), parts=with_accounts(parts.commands, closings))
+            facts = _facts(scenario, prices)
+            runfolder.write_manifest(folder, scenario=facts, parts=with_accounts(parts.commands, closings))
             page.write(folder)
         return summary
 
@@ -182,13 +170,13 @@ def with_death(summary: Summary, died: PartDiedError | None) -> Summary:
     return summary.model_copy(update={"verdict": "INVALID", "reasons": [reason]})
 
 
-def _facts(scenario: Scenario) -> dict[str, Any]:
+def _facts(scenario: Scenario, prices: Tariff | None) -> dict[str, Any]:
     known = card.known(model_file(scenario.model))
     return scenario.model_dump(mode="json") | {
         "model": known.identity,
         "model_accuracy": known.card and known.card.accuracy,
         "dataset_sha256": dataset.SPLITS["test"].sha256,
-        "tariff": (declared := tariff.read(scenario.tariff)) and declared.model_dump(mode="json"),
+        "tariff": prices and prices.model_dump(mode="json"),
     }
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+from pydantic import BaseModel
 
 from compare.runs import machine
+from consumers.ledger import table
 from edgewise import __version__
 from edgewise.clock import Clock, utc_name
 from edgewise.errors import ConfigError, MissingError
@@ -23,7 +25,7 @@ from edgewise.places import CHECKOUT
 SPACE_NEEDED_BYTES: Final = 200 << 20
 """Of a short run: brokers' data, logs, one row a frame."""
 MANIFEST: Final = "manifest.json"
-RESULT_FILES: Final = ("frames.parquet", "summary.json")
+RESULT_FILES: Final = (table.FILE, "summary.json")
 """What a run came to: the manifest has their checksums."""
 
 
@@ -62,9 +64,21 @@ def write_manifest(folder: Path, *, scenario: Mapping[str, Any], parts: Mapping[
         "parts": dict(parts),
         "files": {name: sha256(folder / name) for name in RESULT_FILES if (folder / name).exists()},
     }
-    path = folder / MANIFEST
+    _write(json.dumps(content, indent=1, default=str), folder / MANIFEST)
+
+
+def keep(found: BaseModel, path: Path) -> None:
+    """Write what several runs came to: a comparison, a search or a sweep.
+
+    Raises:
+        MissingError: the disk does not take it.
+    """
+    _write(found.model_dump_json(indent=1, by_alias=True), path)
+
+
+def _write(content: str, path: Path) -> None:
     try:
-        path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+        path.write_text(f"{content}\n")
     except OSError as error:
         raise MissingError(f"{path} cannot be written: {error.strerror}; free some space") from error
 

@@ -1,29 +1,24 @@
 """How much each tier can do: the highest rate that it sustains, found by runs at fixed rates."""
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from compare.reports import report
 from compare.scenario import Scenario
 from compare.searches.search import CapacitySearch
-from compare.searches.steps import DisturbedError, Run, Step, step
+from compare.searches.steps import DisturbedError, Run, Searched, Step, step
 from edgewise.messages import Tier
 from edgewise.show import cell, grid, titled
-from edgewise.summary import Generator, Reason
+from edgewise.summary import Generator, Reason, Strict
 
 HEAD: Final = ("step", "sustained", "what failed", "offered/s", "completed/s", "p99 ms")
 NAME: Final = "capacity.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TierCapacity(_Part):
+class TierCapacity(Strict):
     """What one tier can do."""
 
     capacity_hz: float | None
@@ -38,17 +33,9 @@ class TierCapacity(_Part):
     """In the order in which they were run."""
 
 
-class Capacity(_Part):
+class Capacity(Searched):
     """A whole search: the content of ``capacity.json``."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    scenario: str
-    deadline_ms: float
-    """That 99 % of the answers had to keep."""
-    generator: Generator
-    verdict: Literal["VALID", "INVALID"]
-    reasons: list[Reason]
-    """Of the step that ended the search, if one did."""
     tiers: dict[str, TierCapacity]
 
 

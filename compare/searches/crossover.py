@@ -1,20 +1,19 @@
 """Which tier is the better one for how many cameras: the share of answers that are right and on time decides."""
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from compare.reports import report
 from compare.scenario import Scenario
 from compare.searches.search import crossover
-from compare.searches.steps import DisturbedError, Run, told
+from compare.searches.steps import DisturbedError, Run, Searched, told
 from edgewise.messages import Tier
 from edgewise.show import cell, grid, interval, percent, titled
 from edgewise.statistics import overlap, wilson
-from edgewise.summary import Generator, Interval, Reason, Summary
+from edgewise.summary import Generator, Interval, Strict, Summary
 
 NEITHER: Final = "neither"
 HEAD: Final = (
@@ -25,11 +24,7 @@ NOTE: Final = "Better only where the intervals do not overlap. Late, lost and wr
 NAME: Final = "crossover.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class OnTime(_Part):
+class OnTime(Strict):
     """What one tier came to with so many cameras."""
 
     folder: str
@@ -41,7 +36,7 @@ class OnTime(_Part):
     p99_ms: float | None
 
 
-class Probe(_Part):
+class Probe(Strict):
     """Both tiers with so many cameras, one after the other."""
 
     cameras: int
@@ -51,16 +46,9 @@ class Probe(_Part):
     """None where the intervals overlap."""
 
 
-class Crossover(_Part):
+class Crossover(Searched):
     """A whole search: the content of ``crossover.json``."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    scenario: str
-    deadline_ms: float
-    generator: Generator
-    verdict: Literal["VALID", "INVALID"]
-    reasons: list[Reason]
-    """Of the run that ended the search, if one did."""
     before: Tier | None = None
     """The better tier with the scenario's cameras; None if neither is."""
     after: Tier | None = None
@@ -113,7 +101,7 @@ def _probe(scenario: Scenario, run: Run, *, turned: bool) -> Probe:
         better = Tier.GATEWAY if gateway.share > cluster.share else Tier.CLUSTER
     return Probe(
         cameras=scenario.fleet.cameras,
-        offered_hz=round(scenario.fleet.cameras * scenario.fleet.rate_hz, 3),
+        offered_hz=scenario.fleet.offered_hz,
         tiers={tier.value: found[tier] for tier in tiers},
         better=better,
     )

@@ -1,13 +1,13 @@
 """One step of a search: a run of one tier at one load, and whether the tier sustained it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from compare.scenario import Scenario
 from edgewise.messages import Tier
-from edgewise.summary import Reason, Summary, TierSummary
+from edgewise.summary import Generator, Reason, Strict, Summary, TierSummary
 from models import card
 from models.engine import model_file
 
@@ -20,11 +20,7 @@ TRIES: Final = 2
 """Of a step that was disturbed: cameras that were late once may be on time the next time."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Criterion(_Part):
+class Criterion(Strict):
     """One thing that a tier must keep to sustain a load."""
 
     name: str
@@ -35,7 +31,7 @@ class Criterion(_Part):
     held: bool
 
 
-class Step(_Part):
+class Step(Strict):
     """One run of a search."""
 
     folder: str
@@ -50,6 +46,19 @@ class Step(_Part):
     def criterion(self, name: str) -> Criterion:
         """Give one by its name."""
         return next(one for one in self.criteria if one.name == name)
+
+
+class Searched(Strict):
+    """What every search says first."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    scenario: str
+    deadline_ms: float
+    """By when an answer is on time."""
+    generator: Generator
+    verdict: Literal["VALID", "INVALID"]
+    reasons: list[Reason]
+    """Of the step that ended the search, if one did."""
 
 
 class DisturbedError(Exception):
@@ -88,7 +97,7 @@ def step(run: Run, scenario: Scenario, tier: Tier) -> Step:
     return Step(
         folder=folder,
         tier=tier,
-        offered_hz=round(scenario.fleet.cameras * scenario.fleet.rate_hz, 3),
+        offered_hz=scenario.fleet.offered_hz,
         completed_hz=summary.tiers[tier.value].throughput_hz,
         cameras=scenario.fleet.cameras,
         sustained=all(criterion.held for criterion in found),

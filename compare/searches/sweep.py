@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -11,18 +11,14 @@ from compare.reports import report
 from compare.reports.comparison import Comparison
 from edgewise.messages import Tier
 from edgewise.show import cell, grid, titled
-from edgewise.summary import Reason
+from edgewise.summary import Reason, Strict
 
 SHOWN: Final = ("latency p50", "latency p99", "right and on time", "accuracy", "CPU for 1,000 right")
 """Figures of a comparison, each a column."""
 NAME: Final = "sweep.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Point(_Part):
+class Point(Strict):
     """One point."""
 
     values: dict[str, Any]
@@ -30,7 +26,7 @@ class Point(_Part):
     comparison: Comparison
 
 
-class Sweep(_Part):
+class Sweep(Strict):
     """All points: the content of ``sweep.json``."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

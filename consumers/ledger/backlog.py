@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from consumers.ledger.columns import NEVER, Mask, Moments, Rows
+from consumers.ledger.columns import NEVER, Moments, Rows
 from edgewise.clock import SECOND_NS
-from edgewise.statistics import Floats, trend
+from edgewise.statistics import Floats, Mask, trend
 from edgewise.summary import Backlog, Limits
 
 POINTS_LEAST: Final = 20

@@ -7,9 +7,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.ledger.columns import Mask, Rows
+from consumers.ledger.columns import Rows
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
-from edgewise.statistics import SAMPLES_NEEDED, Floats, nearest_rank
+from edgewise.statistics import SAMPLES_NEEDED, Floats, Mask, nearest_rank
 from edgewise.summary import Camera, Limits
 
 Percentile = Literal["p50", "p90", "p99"]

@@ -10,10 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from consumers.ledger.columns import NEVER, Mask, Rows
+from consumers.ledger.columns import NEVER, Rows
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.messages import Tier
-from edgewise.statistics import Floats
+from edgewise.statistics import Floats, Mask
 from edgewise.summary import Limits
 
 FLEET: Final = "fleet"

@@ -4,9 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgewise import account, split, topics
 from edgewise.account import CameraAccount, Closing, Plan, unfolded
 from edgewise.arrival import bridged_ns
@@ -14,10 +11,10 @@ from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.errors import FrameError
 from edgewise.kafka import Record
 from edgewise.messages import Result, Tier, decode_frame, decode_result
+from edgewise.statistics import Mask
 
 FrameKey = tuple[str, int]
 """Camera and number: with the run, a frame's name."""
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

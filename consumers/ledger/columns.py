@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from consumers.ledger.table import NOT_SENT, Fate
 from edgewise.clock import MILLISECOND_NS
 from edgewise.messages import Tier
-from edgewise.statistics import Floats
+from edgewise.statistics import Floats, Mask
 
 Moments = NDArray[np.int64]
 """Nanoseconds since 1970; ``NEVER`` where it did not happen."""
-Mask = NDArray[np.bool_]
+Each = TypeVar("Each")
 NEVER: Final = np.iinfo(np.int64).min
 
 
@@ -95,7 +95,7 @@ def measured(found: Rows, *, from_ns: int) -> Mask:
     return found.owed & (found.due_ns >= from_ns)
 
 
-def each_once(tiers: Sequence[Rows], *, split: bool) -> Sequence[Rows]:
+def each_once(tiers: Sequence[Each], *, split: bool) -> Sequence[Each]:
     """Give rows that have each frame once: any tier's, or every tier's where each has frames of its own."""
     return tiers if split else tiers[:1]
 

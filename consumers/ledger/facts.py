@@ -7,8 +7,9 @@ import numpy as np
 
 from consumers.ledger.clocks import Impossible
 from consumers.ledger.collect import Collected
-from consumers.ledger.columns import Mask, Rows
+from consumers.ledger.columns import Rows, each_once
 from edgewise.messages import Tier
+from edgewise.statistics import Mask
 from edgewise.summary import FrameCounts, Limits, TierSummary, WarmUp
 from models.card import Card
 
@@ -60,7 +61,7 @@ class Facts:
     @property
     def each_once(self) -> Sequence[TierFacts]:
         """Give tiers whose rows have each frame once."""
-        return self.tiers if self.collected.split_seed is not None else self.tiers[:1]
+        return each_once(self.tiers, split=self.collected.split_seed is not None)
 
 
 def different_models(tiers: Sequence[Rows], *, card: Card | None) -> str | None:

@@ -166,7 +166,7 @@ def run(settings: LedgerSettings) -> tuple[Summary, int]:
         deadline_ms=settings.deadline_ms,
         card=described,
     )
-    table.write(frames, settings.out / "frames.parquet")
+    table.write(frames, settings.out / table.FILE)
     write(counted, settings.out)
     return counted, stop.exit_code or (0 if counted.verdict == "VALID" else 4)
 

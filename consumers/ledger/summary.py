@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from consumers.ledger import backlog, cameras, causes, clocks, warmup
 from consumers.ledger.collect import Collected
-from consumers.ledger.columns import Mask, Rows, first_due_ns, mask, measured, rows
+from consumers.ledger.columns import Rows, first_due_ns, mask, measured, rows
 from consumers.ledger.facts import Facts, TierFacts, different_models, said_by
 from consumers.ledger.rules import RULES, remarks
 from edgewise import __version__
@@ -21,6 +21,7 @@ from edgewise.messages import Tier
 from edgewise.statistics import (
     Floats,
     Interval,
+    Mask,
     mcnemar_p,
     percentile,
     percentile_interval,

@@ -32,6 +32,9 @@ class Fate(StrEnum):
 NOT_SENT: Final = frozenset({Fate.DROPPED})
 """Frames that no tier owes a result."""
 
+FILE: Final = "frames.parquet"
+"""The table's name in a run's folder."""
+
 ROWS_AT_ONCE: Final = 20_000
 """As many are held as Python's dicts, of about 1 kB each; in the table a row takes a sixth of that."""
 

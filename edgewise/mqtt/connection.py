@@ -144,21 +144,13 @@ class Connection:
         return packets
 
     def _parsed(self, *, most: int | None = None) -> list[mqtt5.Packet]:
-        packets: list[mqtt5.Packet] = []
-        used = 0
-        with memoryview(self._in) as view:
-            while used < len(view) and len(packets) != most:
-                try:
-                    packet, length = mqtt5.read(view[used:])
-                except IndexError:
-                    break  # the rest of it has not arrived yet
-                except ValueError as error:
-                    raise LostError(f"not MQTT 5: {error}") from error
-                used += length
-                if isinstance(packet, mqtt5.DisconnectPacket):
-                    _explain(packet)
-                packets.append(packet)
-        del self._in[:used]
+        try:
+            packets = whole(self._in, most=most)
+        except ValueError as error:
+            raise LostError(f"not MQTT 5: {error}") from error
+        for packet in packets:
+            if isinstance(packet, mqtt5.DisconnectPacket):
+                _explain(packet)
         return packets
 
     def ping_if_quiet(self) -> None:
@@ -197,6 +189,26 @@ class Connection:
     def abandon(self) -> None:
         """Close without a word, as a crash would: the broker publishes the last will."""
         self._socket.close()
+
+
+def whole(arrived: bytearray, *, most: int | None = None) -> list[mqtt5.Packet]:
+    """Take the packets that have arrived whole, at most so many, out of what has arrived.
+
+    Raises:
+        ValueError: it is no MQTT 5.
+    """
+    packets: list[mqtt5.Packet] = []
+    used = 0
+    with memoryview(arrived) as view:
+        while used < len(view) and len(packets) != most:
+            try:
+                packet, length = mqtt5.read(view[used:])
+            except IndexError:
+                break  # the rest of it has not arrived yet
+            used += length
+            packets.append(packet)
+    del arrived[:used]
+    return packets
 
 
 def _explain(goodbye: mqtt5.DisconnectPacket) -> None:

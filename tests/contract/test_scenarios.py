@@ -1,14 +1,13 @@
 """Searches and sweeps on real parts: each as short as it can be."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from brokers.broker import Broker
+from tests.system import read_json
 
 pytestmark = [pytest.mark.brokers, pytest.mark.timeout(180)]
 
@@ -23,19 +22,14 @@ def ran(scenario: str, *sets: str, mqtt: Broker, kafka: Broker, runs: Path) -> t
     return Path(done.stdout.strip().splitlines()[-1]), done.stdout
 
 
-def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
 def test_a_search_that_may_go_no_further_says_at_least(mqtt: Broker, kafka: Broker, tmp_path: Path) -> None:
     short = ("search.most_times=1", "limits.backlog_over_s=3", "fleet.duration_s=10", "deadline_ms=5000")
     folder, said = ran("capacity", *short, mqtt=mqtt, kafka=kafka, runs=tmp_path)
-    gateway = read(folder / "capacity.json")["tiers"]["gateway"]
+    gateway = read_json(folder / "capacity.json")["tiers"]["gateway"]
     assert (gateway["capacity_hz"], gateway["bounded"], gateway["confirmed"]) == (100, False, False)
     (step,) = gateway["steps"]
     assert step["sustained"]
-    own = read(folder / step["folder"] / "summary.json")
+    own = read_json(folder / step["folder"] / "summary.json")
     assert own["generator"]["offered_hz"] == 100
     assert own["generator"]["ceiling_hz"] > 100 / 0.7
     assert "The gateway sustains at least 100.0 frames/s, the load of 10.0 cameras" in said
@@ -44,10 +38,10 @@ def test_a_search_that_may_go_no_further_says_at_least(mqtt: Broker, kafka: Brok
 def test_a_sweep_runs_each_value(mqtt: Broker, kafka: Broker, tmp_path: Path) -> None:
     values = ('sweep={"gateway.threads"=[1, 2]}', "fleet.duration_s=4")
     folder, said = ran("laptop", *values, mqtt=mqtt, kafka=kafka, runs=tmp_path)
-    found = read(folder / "sweep.json")
+    found = read_json(folder / "sweep.json")
     assert [point["values"] for point in found["points"]] == [{"gateway.threads": 1}, {"gateway.threads": 2}]
     for point in found["points"]:
         (run,) = point["comparison"]["runs"]
-        threads = read(folder / run["folder"] / "manifest.json")["scenario"]["gateway"]["threads"]
+        threads = read_json(folder / run["folder"] / "manifest.json")["scenario"]["gateway"]["threads"]
         assert threads == point["values"]["gateway.threads"]
     assert "2 points" in said

@@ -1,12 +1,11 @@
 """A comparison run that divides its frames: each is answered by one tier, once, and the other leaves it."""
 
-import json
 import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +18,7 @@ from edgewise import split, topics
 from edgewise.errors import FrameError
 from edgewise.kafka import Record
 from edgewise.messages import Result, Tier, decode_result
+from tests.system import read_json
 
 pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
 
@@ -58,11 +58,6 @@ def decoded(record: Record) -> Result | None:
         return None
 
 
-def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
 @pytest.mark.parametrize("engine", ["onnx", "bigdl"])
 def test_each_frame_is_answered_by_its_own_tier_and_left_by_the_other(
     engine: str, mqtt: Broker, kafka: Broker, tmp_path: Path
@@ -70,7 +65,7 @@ def test_each_frame_is_answered_by_its_own_tier_and_left_by_the_other(
     if engine == "bigdl":
         pytest.importorskip("bigdl", reason=f"no BigDL; install it with: {cluster.INSTALL_BIGDL}")
     folder, said = ran(engine, mqtt=mqtt, kafka=kafka, runs=tmp_path)
-    summary, parts = read(folder / "summary.json"), read(folder / "manifest.json")["parts"]
+    summary, parts = read_json(folder / "summary.json"), read_json(folder / "manifest.json")["parts"]
     frames = summary["frames"]["scheduled"]
     found = answers(kafka, folder.name)
     assert set(Counter((one.camera, one.number) for one in found).values()) == {1}

@@ -1,14 +1,14 @@
 """Comparison runs: one tier at a time."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from brokers.broker import Broker
+from tests.system import read_json
 
 pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
 
@@ -20,11 +20,6 @@ def command(scenario: str, *arguments: str, mqtt: Broker, kafka: Broker, runs: P
     return [sys.executable, "-m", "edgewise", "compare", scenario, *SHORT, *brokers, *arguments]
 
 
-def read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
 def test_one_tier_at_a_time_gives_a_run_folder_for_each_and_one_comparison(
     mqtt: Broker, kafka: Broker, tmp_path: Path
 ) -> None:
@@ -34,7 +29,7 @@ def test_one_tier_at_a_time_gives_a_run_folder_for_each_and_one_comparison(
     ran = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=280)
     assert ran.returncode == 0, ran.stderr[-3000:]
     folder = Path(ran.stdout.strip().splitlines()[-1])
-    compared = read(folder / "comparison.json")
+    compared = read_json(folder / "comparison.json")
     assert [(one["tiers"], one["verdict"]) for one in compared["runs"]] == [
         (["gateway"], "VALID"),
         (["cluster"], "VALID"),
@@ -48,5 +43,5 @@ def test_one_tier_at_a_time_gives_a_run_folder_for_each_and_one_comparison(
         own = folder / one["folder"]
         kept = {path.name for path in own.iterdir()}
         assert {"summary.json", "frames.parquet", "manifest.json", "report.html", "logs"} <= kept
-        assert read(own / "summary.json")["run"] == one["folder"]
+        assert read_json(own / "summary.json")["run"] == one["folder"]
     assert "No tier is called better: 1 of at least 3 repeats." in ran.stdout

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from compare.reports import comparison, comparison_page
 from compare.reports.comparison import Comparison, answer, compared, listed
+from compare.runs import runfolder
 from compare.scenario import Cluster, Gateway, Placement, Scenario
 from edgewise.cli import runs
 from edgewise.errors import ConfigError
@@ -190,7 +191,7 @@ def test_figures_are_written_in_a_row(names: list[str], written: str) -> None:
 def folder_of(place: Path, found: Comparison) -> Path:
     """Write a comparison's folder; the first of its runs has a page."""
     place.mkdir(parents=True, exist_ok=True)
-    comparison.write(found, place)
+    runfolder.keep(found, place / comparison.NAME)
     (place / "folder").mkdir()
     (place / "folder" / "report.html").write_text("a run's page")
     return place

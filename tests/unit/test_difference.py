@@ -16,6 +16,7 @@ from compare.reports import alike, comparison, difference, difference_shown, fol
 from compare.reports.difference import Differences, Repeated, Run, between_comparisons, between_runs
 from compare.reports.intervals import Ratio, Sample
 from compare.reports.same_frames import Same
+from compare.runs import runfolder
 from consumers.ledger.table import SCHEMA, Fate
 from edgewise.cli import runs
 from edgewise.errors import ConfigError
@@ -374,7 +375,7 @@ def written(place: Path, found: Run) -> Path:
 
 def written_comparison(place: Path, summaries: Sequence[tuple[str, Summary]]) -> Path:
     place.mkdir()
-    comparison.write(comparison.compared(ALTERNATE, summaries), place)
+    runfolder.keep(comparison.compared(ALTERNATE, summaries), place / comparison.NAME)
     return place
 
 

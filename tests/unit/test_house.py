@@ -37,10 +37,12 @@ def files() -> Iterator[Path]:
     """Give every file that belongs to the repository, without asking git: a copy may have none."""
     ignored = [line.rstrip("/") for line in (CHECKOUT / ".gitignore").read_text().splitlines() if line]
     for folder, inside, names in os.walk(CHECKOUT):
-        mine = [one for one in inside if one != ".git" and not any(fnmatch.fnmatch(one, bad) for bad in ignored)]
+        # A pattern that begins with a slash is of the top folder alone.
+        here = [one.removeprefix("/") for one in ignored if not one.startswith("/") or Path(folder) == CHECKOUT]
+        mine = [one for one in inside if one != ".git" and not any(fnmatch.fnmatch(one, bad) for bad in here)]
         inside[:] = sorted(mine)
         for name in sorted(names):
-            if not any(fnmatch.fnmatch(name, bad) for bad in ignored):
+            if not any(fnmatch.fnmatch(name, bad) for bad in here):
                 yield Path(folder) / name
 
 

@@ -31,9 +31,8 @@ def test_laps_of_one_name_add_up_and_the_longest_is_told_first() -> None:
     for seconds in (2, 3):
         with laps.lap("stop"):
             clock.advance(by_ns=seconds * SECOND_NS)
-    starting = laps.begin("brokers")
-    clock.advance(by_ns=7 * SECOND_NS)
-    starting.end()
+    with laps.lap("brokers"):
+        clock.advance(by_ns=7 * SECOND_NS)
     assert laps.told() == "took 12.0 s: brokers 7.0, stop 5.0"
 
 
