@@ -6,7 +6,7 @@ Python imports before a part's first line, and which puts the fault into the pro
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from edgewise.places import CHECKOUT
 
 AHEAD_NS: Final = 2_000_000_000
 FORGOTTEN: Final = "camera-2"
+LOST_OF: Final = 4
 
 
 def planted(folder: Path, *, part: str, fault: Callable[[], None]) -> Mapping[str, str]:
@@ -69,4 +70,21 @@ def one_camera_forgotten() -> None:
     ResultWriter.store = forgetful  # type: ignore[method-assign]
 
 
-FAULTS: Final = {fault.__name__: fault for fault in (clock_ahead, clock_behind, another_model, one_camera_forgotten)}
+def results_lost() -> None:
+    """Let a ledger find only three of four results, as if Kafka had lost the others."""
+    from consumers.ledger.collect import Collected
+    from edgewise import topics
+    from edgewise.kafka import Record
+
+    whole = Collected.add
+
+    def blind(self: Collected, records: Iterable[Record], *, now_ns: int) -> None:
+        there = [one for one in records if one.topic != topics.RESULTS or one.offset % LOST_OF]
+        whole(self, there, now_ns=now_ns)
+
+    Collected.add = blind  # type: ignore[method-assign]
+
+
+FAULTS: Final = {
+    fault.__name__: fault for fault in (clock_ahead, clock_behind, another_model, one_camera_forgotten, results_lost)
+}

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from compare.scenario import Placement, Scenario
 from consumers.ledger.limits import as_typed
 from edgewise import kafka, processes, topics
-from edgewise.clock import Clock
+from edgewise.clock import Clock, Deadline
 from edgewise.errors import FrameError, InvalidRunError, PartDiedError
 from edgewise.kafka import Client, Record
 from edgewise.messages import Tier, decode_result
@@ -20,6 +20,10 @@ from edgewise.parts import CLOSE_S, say
 from edgewise.processes import Child
 
 LOOK_AGAIN_S: Final = 0.1
+QUIET_S: Final = 10.0
+"""How long nothing may come after the cameras have ended."""
+JUDGE_S: Final = 120.0
+"""How long a ledger may take for its table: one of a million frames takes half a minute."""
 WAIT_S: Final = 180.0
 """How long the cameras wait for their readers: Spark and a first conversion of the model take a while."""
 
@@ -57,7 +61,7 @@ class Parts:
         tiers = ",".join(self._tiers)
         model = ("--model", scenario.model)
         split = ("--split", str(scenario.fleet.seed)) if self._split else ()
-        judged = ["--deadline-ms", str(scenario.deadline_ms), *split]
+        judged = ["--deadline-ms", str(scenario.deadline_ms), "--settle-s", str(2 * QUIET_S), *split]
         judged += [word for one in as_typed(scenario.limits) for word in ("--limit", one)]
         self._ledger = self._start("ledger", *kafka_only, *model, "--out", str(self._folder), "--tiers", tiers, *judged)
         self._start("bridge", *both, *mine, f"bridge-{name}")
@@ -97,7 +101,11 @@ class Parts:
         return child
 
     def follow(self) -> None:
-        """Show how it goes until the ledger has accounted for every frame.
+        """Show how it goes until the ledger has accounted for every frame, or nothing has come for long enough.
+
+        What is missing then is missing. The ledger still runs: it reads the accounts that the
+        others write when they are stopped, and so tells results that were lost from frames
+        that were never answered.
 
         Raises:
             PartDiedError: a part ended by itself.
@@ -113,10 +121,14 @@ class Parts:
                 bars = {topics.FRAMES: progress.add_task("frames in Kafka", total=total)}
                 each = None if self._split else total  # the rule divides them evenly, and not exactly so
                 bars |= {tier.value: progress.add_task(f"{tier} results", total=each) for tier in self._tiers}
-                while self._ledger.running():
-                    for record in consumer.take(limit=2000, wait_s=LOOK_AGAIN_S):
+                quiet = Deadline(self._clock, within_s=QUIET_S)
+                while self._ledger.running() and not quiet.passed():
+                    records = consumer.take(limit=2000, wait_s=LOOK_AGAIN_S)
+                    for record in records:
                         if (bar := bars.get(_kind(record))) is not None:
                             progress.advance(bar)
+                    if records or self._fleet.running():
+                        quiet = Deadline(self._clock, within_s=QUIET_S)
                     self._check()
         finally:
             consumer.close()
@@ -132,8 +144,9 @@ class Parts:
     def stop(self) -> None:
         """Stop what still runs: consumers write their closing accounts, a ledger what it knows so far."""
         accounted = [child for child in self._children if child is not self._ledger]
-        for some in (accounted, [self._ledger]):  # the ledger last: it reads the others' accounts
-            processes.stop_all(some, within_s=CLOSE_S + 2, clock=self._clock)
+        # The ledger last: it reads the others' accounts.
+        for some, within_s in ((accounted, CLOSE_S + 2), ([self._ledger], JUDGE_S)):
+            processes.stop_all(some, within_s=within_s, clock=self._clock)
 
 
 def _kind(record: Record) -> str:

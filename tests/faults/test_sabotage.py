@@ -24,7 +24,7 @@ from edgewise.processes import Child
 from edgewise.summary import Summary
 from models.engine import load
 from tests.real import eventually
-from tests.sabotaged import another_model, clock_ahead, clock_behind, one_camera_forgotten, planted
+from tests.sabotaged import another_model, clock_ahead, clock_behind, one_camera_forgotten, planted, results_lost
 from tests.system import RUN, System, accounted, running
 from tests.tables import causes
 
@@ -191,6 +191,12 @@ def test_a_camera_that_the_gateway_forgets_starves(sabotage: Sabotage) -> None:
     found = sabotage.judged(sabotage.compare({}, env=sabotage.sabotaged("gateway", one_camera_forgotten)))
     assert causes(found) == {"starving camera in gateway": ["missing in gateway"]}
     assert found.tiers["gateway"].starved_names == ["camera-2"]
+
+
+def test_lost_results_are_told_from_frames_that_were_never_answered(sabotage: Sabotage) -> None:
+    found = sabotage.judged(sabotage.compare({}, env=sabotage.sabotaged("ledger", results_lost)))
+    assert causes(found) == {"results lost after gateway": ["missing in gateway"]}
+    assert found.reasons[0].found == found.tiers["gateway"].missing > 0
 
 
 def one_core_hz() -> float:
