@@ -2,4 +2,5 @@
 
 from edgewise.cli import main
 
-main()
+if __name__ == "__main__":  # a fleet's processes load this module, too
+    main()

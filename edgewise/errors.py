@@ -13,7 +13,7 @@ prints it in one line and leaves with ``exit_code``; anything else is a bug and 
 its traceback.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import ClassVar
 
 
@@ -44,6 +44,15 @@ class UnreachableError(EdgewiseError):
 
     def __init__(self, who: str, *, at: str, hint: str) -> None:
         super().__init__(f"{who} does not answer at {at}; {hint}")
+        self._told = (who, at, hint)
+
+    def __reduce__(self) -> tuple[Callable[..., "UnreachableError"], tuple[str, str, str]]:
+        """Let it pass from one process to another."""
+        return _unreachable, self._told
+
+
+def _unreachable(who: str, at: str, hint: str) -> UnreachableError:
+    return UnreachableError(who, at=at, hint=hint)
 
 
 class FrameError(EdgewiseError):

@@ -263,6 +263,29 @@ class Paired(Strict):
     """Frames that the latency difference is of: those of both tiers after the warm-up."""
 
 
+class PhaseLatency(Strict):
+    """From due to seen, of the frames due in a phase and after the warm-up; None with too few samples, or infinite."""
+
+    p50: float | None
+    p99: float | None
+
+
+class Phase(Strict):
+    """A stretch of the run, from the moment that a fleet joined to the next such moment."""
+
+    begins_s: float
+    """After the first fleet's schedule began."""
+    joined: list[str]
+    """Fleets whose schedules begin with it."""
+    cameras: int
+    """Of all fleets whose schedules are under way as it begins."""
+    frames: int
+    """Due in it."""
+    offered_hz: float
+    latency_ms: dict[str, PhaseLatency]
+    """By tier."""
+
+
 class Summary(Strict):
     """The whole run."""
 
@@ -286,6 +309,8 @@ class Summary(Strict):
     """By which money and energy are modelled; None if none was declared."""
     warm_up: WarmUp | None = None
     """None if the run was too short to have one."""
+    phases: list[Phase] = []
+    """None with a single fleet."""
     frames: FrameCounts
     lateness_ms: Lateness
     tiers: dict[str, TierSummary]

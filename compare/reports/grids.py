@@ -76,6 +76,15 @@ def latency_notes(summary: Summary, *, shared: bool) -> Iterator[str]:
         yield report.CO_LOCATED
 
 
+def phases(summary: Summary) -> Iterator[Grid]:
+    """Give what changed as fleets joined, if more than one did."""
+    if summary.phases:
+        late = (f"{name} {which}" for name in summary.tiers for which in report.PHASE)
+        head = ["joined", "from s", "cameras", "frames", "frames/s", *late]
+        rows = [report.phase_cells(summary, phase) for phase in summary.phases]
+        yield Grid("Phases: a fleet joined, latency in ms", head, rows)
+
+
 def cameras(summary: Summary) -> Iterator[Grid]:
     """Give the camera that waited longest, and those that were forgotten."""
     rows = []

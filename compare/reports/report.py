@@ -17,7 +17,7 @@ from edgewise.errors import ConfigError
 from edgewise.show import NOT_MEASURED, cell, count, grid, interval, megabytes, percent, titled
 from edgewise.show import table as show_table
 from edgewise.show import text as show_text
-from edgewise.summary import Reason, Summary, TierSummary
+from edgewise.summary import Phase, Reason, Summary, TierSummary
 
 MICRO_BATCH: Final = (
     "latest_offset",
@@ -28,6 +28,7 @@ MICRO_BATCH: Final = (
     "whole",
 )
 """Steps of a micro-batch, as the cluster's closing account names them."""
+PHASE: Final = ("p50", "p99")
 MONEY_DIGITS: Final = 6
 """After the point: 1,000 right answers cost little."""
 SPLIT: Final = "Each frame went to one tier (split): the tiers are compared on different frames."
@@ -52,7 +53,7 @@ def read(folder: Path) -> Summary:
 def rendered(summary: Summary) -> RenderableType:
     """Lay a summary out for the terminal."""
     # Whether both tiers answer alike stands before how fast either is.
-    tables = (_funnel, _paired, _tiers, _costs, _latency, _micro_batches)
+    tables = (_funnel, _paired, _tiers, _costs, _latency, _phases, _micro_batches)
     head = verdict(summary.verdict, f"run {summary.run}")
     return Group(
         head, *reasons(summary.reasons), *(part for table in tables for part in table(summary)), *_remarks(summary)
@@ -230,6 +231,24 @@ def _latency(summary: Summary) -> Iterator[RenderableType]:
     for name, tier in summary.tiers.items():
         table.add_row(name, *(cell(value) for value in tier.latency_stages_ms.values()))
     yield from titled("Where that time goes: the median of each step, ms", table)
+
+
+def _phases(summary: Summary) -> Iterator[RenderableType]:
+    if not summary.phases:
+        return
+    numbers = ("from s", "cameras", "frames", "frames/s", *(f"{name} {p}" for name in summary.tiers for p in PHASE))
+    table = grid("joined", numbers=numbers)
+    for phase in summary.phases:
+        table.add_row(*phase_cells(summary, phase))
+    yield from titled("Phases: a fleet joined, latency from due to seen, ms", table)
+
+
+def phase_cells(summary: Summary, phase: Phase) -> tuple[str, ...]:
+    """Give a phase's row: who joined, when, how much was asked, and each tier's latency."""
+    found = [phase.latency_ms[name] for name in summary.tiers]
+    late = [cell(value) for one in found for value in (one.p50, one.p99)]
+    asked = (cell(phase.begins_s), count(phase.cameras), count(phase.frames), cell(phase.offered_hz))
+    return (", ".join(phase.joined), *asked, *late)
 
 
 def _micro_batches(summary: Summary) -> Iterator[RenderableType]:

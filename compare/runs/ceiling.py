@@ -1,53 +1,23 @@
-"""What the cameras of this machine can send at most, with nobody behind them: a load near it would measure them."""
+"""What a scenario asks of its cameras, beside the most that they can send from this machine."""
 
-import json
-import math
-import sys
-from pathlib import Path
-from typing import Final
-
-from compare.runs.null_sink import null_sink
 from compare.scenario import Fleet
-from edgewise import processes
-from edgewise.errors import ConfigError, InvalidRunError
-from edgewise.kafka import Client
+from edgewise.clock import Clock
+from edgewise.errors import ConfigError
 from edgewise.summary import Generator
-
-FRAMES: Final = 20_000
-"""That are sent, about a second's."""
-WITHIN_S: Final = 120.0
+from producers.fleet import ceiling
+from producers.fleet.settings import FleetSettings
 
 
-def measured_hz(fleet: Fleet, *, kafka: str, client: Client, name: str, log: Path) -> float:
+def measured_hz(fleet: Fleet, *, clock: Clock) -> float:
     """Let the scenario's cameras send as fast as they can, and give the frames a second that were confirmed.
 
-    Args:
-        fleet: whose number of cameras and codec count.
-        kafka: where the fleet writes its plan, as in a run.
-        client: that it talks to Kafka with.
-        name: of that run.
-        log: where the fleet's words go.
-
     Raises:
-        InvalidRunError: the fleet did not come to its end.
+        InvalidRunError: nothing was confirmed.
     """
-    cameras = fleet.schedule.cameras
-    frames = math.ceil(FRAMES / cameras)
-    with null_sink() as mqtt:
-        command = [sys.executable, "-m", "edgewise", "fleet", "--mqtt", mqtt, "--kafka", kafka]
-        command += ["--kafka-client", client.value, "--run", name, "--wait-for", "", "--format", "json"]
-        # All are due within a second or less: from then on nothing but the cameras themselves holds them back.
-        command += ["--cameras", str(cameras), "--frames", str(frames), "--rate-hz", str(max(frames, 1000))]
-        command += ["--codec", fleet.codec.value, "--order", fleet.order, "--drop-after-s", str(WITHIN_S)]
-        child = processes.start(command, name="the fleet", log=log)
-        code = child.wait(within_s=WITHIN_S)
-        child.stop(within_s=1.0)
-    if code != 0:
-        said = f"exit code {code}; the end of {log}:\n{child.tail()}"
-        raise InvalidRunError(f"what the cameras can send was not measured: {said}")
-    account = json.loads(log.read_text().strip().splitlines()[-1])
-    spent_s = frames / max(frames, 1000) + account["lateness_ms"]["max"] / 1000
-    return float(account["confirmed"] / spent_s)
+    settings = FleetSettings(
+        mqtt="", kafka="", run="ceiling", cameras=fleet.schedule.cameras, codec=fleet.codec, order=fleet.order
+    )
+    return ceiling.measured_hz(settings, clock=clock)
 
 
 def judged(fleet: Fleet, *, ceiling_hz: float) -> Generator:

@@ -81,16 +81,9 @@ class Runs:
         Raises:
             ConfigError: one of them asks more of its cameras than it may.
         """
-        assert self._brokers is not None  # noqa: S101 - the caller's block
         say("measuring what the cameras can send ...")
         with self.laps.lap("generator"):
-            self._ceiling_hz = ceiling.measured_hz(
-                scenarios[0].fleet,
-                kafka=self._brokers.kafka,
-                client=self._brokers.client,
-                name=f"{self.folder.name}-ceiling",
-                log=self.folder / "logs" / "ceiling.log",
-            )
+            self._ceiling_hz = ceiling.measured_hz(scenarios[0].fleet, clock=self._clock)
         return [ceiling.judged(one.fleet, ceiling_hz=self._ceiling_hz) for one in scenarios][-1]
 
     def rounds(self, scenario: Scenario) -> list[tuple[str, Summary]]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from consumers.ledger import backlog, cameras, causes, clocks, warmup
+from consumers.ledger import backlog, cameras, causes, clocks, phases, warmup
 from consumers.ledger.collect import Collected
 from consumers.ledger.columns import Rows, first_due_ns, mask, measured, rows
 from consumers.ledger.facts import Facts, TierFacts, different_models, said_by
@@ -100,6 +100,7 @@ def make(
         limits=limits,
         deadline_ms=deadline_ms,
         warm_up=warm_up,
+        phases=phases.find(list(collected.plans.values()), found, from_ns=from_ns, split=split),
         frames=facts.frames,
         # Percentiles of several fleets cannot be merged; one fleet's are exact.
         lateness_ms=_lateness(fleets[0]) if len(fleets) == 1 else NO_LATENESS,

@@ -31,6 +31,6 @@ def main() -> None:
         wrong = error.errors()[0]
         field = str(wrong["loc"][0])
         option = "--" + OPTIONS.get(field, field).replace("_", "-")
-        problem = ConfigError(f"{option} {wrong['input']!r}: {wrong['msg']}")
+        problem = ConfigError(f"{option} {wrong['input']!r}: {wrong['msg'].removeprefix('Value error, ')}")
     typer.echo(f"edgewise: {problem}", err=True)
     sys.exit(problem.exit_code)

@@ -8,6 +8,7 @@ import typer
 from edgewise import addresses, options, show
 from edgewise.cli.program import app
 from edgewise.clock import SystemClock, utc_name
+from edgewise.errors import ConfigError
 from edgewise.kafka import Client
 from edgewise.options import Format
 
@@ -56,8 +57,11 @@ def fleet(
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     run: options.NewRun = None,
+    attach: Annotated[str | None, typer.Option(metavar="RUN", help="Join this run, which is under way.")] = None,
     name: Annotated[str, typer.Option(help="Its cameras are NAME-0, NAME-1, ...")] = "camera",
     cameras: Annotated[int | None, typer.Option(min=1, help="How many.", show_default="1")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="To divide the cameras among.")] = 1,
+    ramp_hz: Annotated[float, typer.Option(min=0.001, help="Connections a second.")] = 1000.0,
     rate_hz: options.RateHzIfSaid = None,
     frames: options.FramesIfSaid = None,
     duration_s: options.DurationS = None,
@@ -70,23 +74,30 @@ def fleet(
     wait_for: options.WaitFor = "bridge,gateway",
     wait_s: Annotated[float, typer.Option(help="How long to wait for them, and for the last answers.")] = 60.0,
     partitions: options.Partitions = 4,
+    ceiling: Annotated[bool, typer.Option("--ceiling", help="Only measure the most they can send.")] = False,  # noqa: FBT002
     form: options.Print = Format.TABLE,
 ) -> None:
     """Publish test images the way many cameras would.
 
     Example: edgewise fleet --cameras 4 --frames 100 --wait-for bridge,gateway,cluster
     """
-    from producers.fleet.run import FleetSettings
+    from producers.fleet.ceiling import measure
     from producers.fleet.run import run as start
     from producers.fleet.schedule import asked
+    from producers.fleet.settings import FleetSettings
 
+    if run and attach:
+        raise ConfigError(f"--run {run} and --attach {attach}: a new run and one that is under way; give one of them")
     schedule = asked(arrival, cameras=cameras, rate_hz=rate_hz, frames=frames, duration_s=duration_s)
     settings = FleetSettings(
-        mqtt=addresses.mqtt_address(mqtt),
-        kafka=addresses.kafka_address(kafka),
+        mqtt="" if ceiling else addresses.mqtt_address(mqtt),
+        kafka="" if ceiling else addresses.kafka_address(kafka),
         kafka_client=kafka_client,
-        run=run or f"{utc_name(SystemClock().now_ns())}-{name}",
+        run=run or attach or f"{utc_name(SystemClock().now_ns())}-{name}",
+        attach=attach is not None,
         fleet=name,
+        processes=processes,
+        ramp_hz=ramp_hz,
         arrival=schedule.arrival,
         cameras=schedule.cameras,
         rate_hz=schedule.rate_hz,
@@ -100,7 +111,7 @@ def fleet(
         wait_s=wait_s,
         partitions=partitions,
     )
-    account, code = start(settings)
+    account, code = (measure(settings), 0) if ceiling else start(settings)
     show.account(account, as_json=form is Format.JSON)
     raise typer.Exit(code)
 

@@ -1,5 +1,6 @@
 """A publisher with a window of frames in flight, and a count of what became of each."""
 
+import random
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
@@ -7,13 +8,15 @@ from typing import Final
 
 import mqtt5
 
-from edgewise.clock import MILLISECOND_NS, Clock
+from edgewise.clock import SECOND_NS, Clock
 from edgewise.errors import UnreachableError
 from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, LostError, greeting
 from edgewise.mqtt.presence import camera_status, last_will, status
 
 SESSION_S: Final = 300
-RETRY_NS: Final = 200 * MILLISECOND_NS
+RETRY_S: Final = 0.2
+"""From a lost connection to the second try for another; twice as long after each that fails."""
+RETRY_MOST_S: Final = 5.0
 PACKET_IDS: Final = 65_535
 
 
@@ -43,7 +46,8 @@ class MqttOutbox:
         self._asked_window = self._window = window
         self._in_flight: dict[int, tuple[int, bytes]] = {}
         self._next_id = 0
-        self._retry_ns = 0
+        self._tries, self._retry_ns = 0, 0
+        self._chance = random.Random(self._client_id)  # noqa: S311 - no secret
         self.connection: Connection | None = None
         with greeting(address):
             self._connect()
@@ -115,16 +119,23 @@ class MqttOutbox:
             self.connection.abandon()
         self.connection = None
 
+    def may_connect(self) -> bool:
+        """Say whether it is time for another try: ``receive`` makes it."""
+        return self._clock.ticks_ns() >= self._retry_ns
+
     def _reconnected(self) -> bool:
-        now_ns = self._clock.ticks_ns()
-        if now_ns < self._retry_ns:
+        if not self.may_connect():
             return False
-        self._retry_ns = now_ns + RETRY_NS
+        # Thousands that lost one broker at one moment must not all come back at another.
+        wait_s = min(RETRY_MOST_S, RETRY_S * 2**self._tries) * self._chance.uniform(0.5, 1.5)
+        self._tries += 1
+        self._retry_ns = self._clock.ticks_ns() + round(wait_s * SECOND_NS)
         try:
             self._connect()
         except (UnreachableError, LostError):
             self._lost()
             return False
+        self._tries = 0
         return True
 
     def close(self) -> None:

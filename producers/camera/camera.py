@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
@@ -11,23 +12,51 @@ from edgewise.account import CameraAccount, Plan, ranges
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock
 from edgewise.messages import Frame, encode_frame
 from edgewise.mqtt.outbox import Answer, MqttOutbox
+from edgewise.summary import Limits
 
 AGAIN_NS: Final = 100 * MILLISECOND_NS
 """Until a frame that nobody heard is sent again: a bridge that lost its session is back by then."""
 
+LATE_NS: Final = round(Limits().late_ms * MILLISECOND_NS)
+"""After due, from which a frame counts as late."""
+
 Payload = Callable[[int], bytes]
 """The encoded image at a place in the split."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the cameras of a process have done so far, all of them together."""
+
+    connected: int = 0
+    sent: int = 0
+    confirmed: int = 0
+    late: int = 0
+    """Sent more than LATE_NS after they were due."""
+    dropped: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Add another process'."""
+        return Tally(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Camera:
     """A schedule on its way out. The schedule never moves: lateness is counted, not hidden."""
 
     def __init__(
-        self, plan: Plan, index: int, *, outbox: MqttOutbox, payload: Payload, size: tuple[int, int], clock: Clock
+        self,
+        plan: Plan,
+        index: int,
+        *,
+        outbox: MqttOutbox,
+        payload: Payload,
+        size: tuple[int, int],
+        tally: Tally,
+        clock: Clock,
     ) -> None:
         self.name = plan.camera(index)
         self.outbox = outbox
-        self._plan, self._payload, self._clock = plan, payload, clock
+        self._plan, self._payload, self._tally, self._clock = plan, payload, tally, clock
         self._height, self._width = size
         self._due_ns, self._images = plan.due_ns(index), plan.image(index)
         self._next = 0
@@ -61,6 +90,7 @@ class Camera:
                 self._fates[Answer.UNHEARD].append(number)
             else:
                 self._dropped.append(number)
+                self._tally.dropped += 1
 
     def _send(self, number: int) -> None:
         due_ns, sent_ns = int(self._due_ns[number]), self._clock.now_ns()
@@ -80,6 +110,9 @@ class Camera:
             payload=self._payload(image),
         )
         self.outbox.send(number, encode_frame(frame))
+        if number not in self._late_ns:
+            self._tally.sent += 1
+            self._tally.late += sent_ns - due_ns > LATE_NS
         self._late_ns[number] = sent_ns - due_ns
 
     def hear(self) -> None:
@@ -91,21 +124,24 @@ class Camera:
                 self._again.append((now_ns + AGAIN_NS, number))
             else:
                 self._fates[answer].append(number)
+                self._tally.confirmed += answer is Answer.CONFIRMED
 
     def give_up(self) -> None:
         """Drop what is not sent: somebody asked to stop."""
         self._stopping = True
         unsent = [number for number in self._waiting if number not in self._late_ns]
-        self._dropped += [*unsent, *range(self._next, len(self._due_ns))]
+        unsent += range(self._next, len(self._due_ns))
+        self._dropped += unsent
+        self._tally.dropped += len(unsent)
         again = [number for number in self._waiting if number in self._late_ns]
         self._fates[Answer.UNHEARD] += [*again, *(number for _, number in self._again)]
         self._waiting.clear()
         self._again.clear()
         self._next = len(self._due_ns)
 
-    def over(self) -> int:
-        """Count the frames sent or dropped."""
-        return len(self._late_ns) + len(self._dropped)
+    def waits(self) -> bool:
+        """Say whether it waits for more than its next frame: for a connection, or with frames that were due."""
+        return self.outbox.connection is None or bool(self._waiting or self._again)
 
     def finished(self) -> bool:
         """Say whether every frame was dropped or answered."""

@@ -18,7 +18,7 @@ from edgewise.entries import of_run
 from edgewise.kafka import Client
 from edgewise.messages import Frame, decode_frame
 from edgewise.mqtt.outbox import MqttOutbox
-from producers.camera.camera import Camera
+from producers.camera.camera import Camera, Tally
 from producers.fleet.drive import drive
 from tests.peer import peer
 from tests.real import eventually
@@ -47,11 +47,20 @@ def sent(plan: Plan, broker: Broker) -> list[Frame]:
         names = [plan.camera(index) for index in range(plan.cameras)]
         outboxes = [MqttOutbox(broker.address, camera=name, window=1000, clock=clock) for name in names]
         plan = plan.model_copy(update={"start_ns": clock.now_ns() + SECOND_NS // 2})
+        tally = Tally()
         cameras = [
-            Camera(plan, index, outbox=outbox, payload=lambda _: b"\x00" * 3072, size=(32, 32), clock=clock)
-            for index, outbox in enumerate(outboxes)
+            Camera(plan, index, outbox=one, payload=lambda _: b"\x00" * 3072, size=(32, 32), tally=tally, clock=clock)
+            for index, one in enumerate(outboxes)
         ]
-        drive(cameras, clock=clock, done=lambda: False, tell=lambda _: None, answers_within_s=30)
+        drive(
+            cameras,
+            tally=tally,
+            clock=clock,
+            done=lambda: False,
+            tell=lambda _: None,
+            answers_within_s=30,
+            ramp_hz=1000,
+        )
         eventually(lambda: len(reader.heard) >= plan.frames_together(), within_s=30)
         for outbox in outboxes:
             outbox.close()

@@ -1,20 +1,20 @@
 """What the cameras can send: measured against a broker that keeps nothing, before anything is compared."""
 
+import json
 import socket
-from pathlib import Path
+import subprocess
+import sys
 
 import mqtt5
 import pytest
 
-from brokers.broker import Broker
 from compare.runs import ceiling
-from compare.runs.null_sink import null_sink
 from compare.scenario import Fleet
 from edgewise.clock import SystemClock
-from edgewise.errors import ConfigError, InvalidRunError
-from edgewise.kafka import Client
+from edgewise.errors import ConfigError
 from edgewise.messages import Codec
 from edgewise.mqtt.outbox import Answer, MqttOutbox
+from producers.fleet.null_sink import null_sink
 from tests.real import eventually
 
 
@@ -46,15 +46,17 @@ def test_the_null_sink_answers_a_packet_that_comes_in_pieces_and_hangs_up_on_ano
             assert camera.recv(1000) == b""
 
 
-@pytest.mark.brokers
-def test_the_ceiling_is_what_a_fleet_sends_when_nothing_holds_it_back(kafka: Broker, tmp_path: Path) -> None:
-    fleet = Fleet(cameras=4, codec=Codec.RAW)
-    how = {"kafka": kafka.address, "client": Client.AUTO}
-    found_hz = ceiling.measured_hz(fleet, name="ceiling", log=tmp_path / "log", **how)  # type: ignore[arg-type]
-    assert found_hz > 500
-    # The same name a second time: the fleet refuses it, and that is said.
-    with pytest.raises(InvalidRunError, match="what the cameras can send was not measured: exit code 2"):
-        ceiling.measured_hz(fleet, name="ceiling", log=tmp_path / "again", **how)  # type: ignore[arg-type]
+def test_the_ceiling_is_what_a_fleet_sends_when_nothing_holds_it_back() -> None:
+    assert ceiling.measured_hz(Fleet(cameras=4, codec=Codec.RAW), clock=SystemClock()) > 500
+
+
+def test_the_command_measures_it_without_any_broker() -> None:
+    command = [sys.executable, "-m", "edgewise", "fleet", "--ceiling", "--cameras", "50", "--format", "json"]
+    told = subprocess.run([*command, "--processes", "2"], capture_output=True, text=True, check=False, timeout=100)
+    assert told.returncode == 0, told.stderr
+    account = json.loads(told.stdout)
+    assert (account["cameras"], account["processes"]) == (50, 2)
+    assert account["ceiling_hz"] > 500
 
 
 def test_more_than_the_cameras_can_is_refused() -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import ClassVar, Final
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
 from brokers.broker import Broker
@@ -208,18 +209,53 @@ def test_a_broker_that_is_not_there_is_named_with_the_command_that_helps() -> No
     assert str(caught.value) == f"MQTT broker does not answer at {nowhere}; start it with: edgewise up"
 
 
-def test_a_lost_camera_tries_again_five_times_a_second_and_not_more_often(mqtt: Broker) -> None:
+class Unplugged(MqttOutbox):
+    """One whose broker is away once it has been connected, and which remembers its tries."""
+
+    tried_s: ClassVar[dict[str, list[float]]] = {}
+
+    def _connect(self) -> None:
+        if self._camera not in self.tried_s:
+            self.tried_s[self._camera] = []
+            super()._connect()
+            return
+        self.tried_s[self._camera].append(self._clock.ticks_ns() / SECOND_NS)
+        raise UnreachableError("MQTT broker", at="here", hint="it is away")
+
+
+def test_lost_cameras_try_again_at_once_then_ever_less_often_and_not_all_at_the_same_moment(mqtt: Broker) -> None:
+    clock = ManualClock(start_ns=SECOND_NS)
+    outboxes = [Unplugged(mqtt.address, camera=f"lost-{number}", window=1, clock=clock) for number in range(3)]
+    for outbox in outboxes:
+        outbox._lost()  # noqa: SLF001 - as a crash would
+    while clock.ticks_ns() < 61 * SECOND_NS:
+        for outbox in outboxes:
+            outbox.receive()
+        clock.advance(by_ns=10 * MILLISECOND_NS)
+    tried_s = [Unplugged.tried_s[f"lost-{number}"] for number in range(3)]
+    for tries in tried_s:
+        gaps_s = np.diff(tries)
+        assert tries[0] == 1
+        assert 0.1 <= gaps_s[0] <= 0.32
+        assert gaps_s.max() <= 7.51
+        assert gaps_s[-1] > 2.4
+        assert 10 <= len(tries) <= 30
+    assert len({tuple(tries[1:]) for tries in tried_s}) == 3
+
+
+def test_a_camera_that_is_back_is_patient_again_from_the_beginning(mqtt: Broker) -> None:
     clock = ManualClock(start_ns=SECOND_NS)
     outbox = RealOutbox(mqtt.address, camera="patient", window=1, clock=clock)
-    outbox.cut()
-    outbox.receive()
-    assert outbox.fileno() >= 0
-    outbox.cut()
-    outbox.receive()
-    assert outbox.fileno() == -1
-    clock.advance(by_ns=200 * MILLISECOND_NS)
-    outbox.receive()
-    assert outbox.fileno() >= 0
+    for _ in range(5):
+        outbox.cut()
+        assert outbox.may_connect()
+        outbox.receive()
+        assert outbox.fileno() >= 0
+        outbox.cut()
+        assert not outbox.may_connect()
+        outbox.receive()
+        assert outbox.fileno() == -1
+        clock.advance(by_ns=300 * MILLISECOND_NS)
     outbox.close()
 
 

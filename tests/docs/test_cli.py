@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 from typer.models import CommandInfo
 
+from edgewise import __version__
 from edgewise.cli.program import app
 from edgewise.places import CHECKOUT
 
@@ -65,6 +66,10 @@ def test_each_option_says_what_it_is_for(command: str) -> None:
     for name, hint in hints.items():
         if name != "return":
             assert getattr(hint, "__metadata__", [None])[0].help, f"{command} --{name} has no help"
+
+
+def test_the_version_is_told() -> None:
+    assert said("--version").stdout == f"edgewise {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",)])

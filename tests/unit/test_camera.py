@@ -9,8 +9,9 @@ from edgewise.account import Plan
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, ManualClock
 from edgewise.messages import Codec, decode_frame
 from edgewise.mqtt.outbox import Answer
-from producers.camera.camera import AGAIN_NS, Camera
-from producers.fleet.run import FleetSettings, lateness
+from producers.camera.camera import AGAIN_NS, LATE_NS, Camera, Tally
+from producers.fleet.run import lateness
+from producers.fleet.settings import FleetSettings
 from tests.fakes import MemoryOutbox
 
 START_NS: Final = 1_763_000_000 * SECOND_NS
@@ -41,8 +42,15 @@ class Scene:
     def __init__(self, *, window: int = 20) -> None:
         self.clock = ManualClock(start_ns=START_NS)
         self.outbox = MemoryOutbox(self.clock, window=window)
+        self.tally = Tally()
         self.camera = Camera(
-            PLAN, 1, outbox=self.outbox, payload=lambda image: b"%06d" % image, size=(1, 2), clock=self.clock
+            PLAN,
+            1,
+            outbox=self.outbox,
+            payload=lambda image: b"%06d" % image,
+            size=(1, 2),
+            tally=self.tally,
+            clock=self.clock,
         )
 
     def turn_at(self, moment_ns: int) -> None:
@@ -188,7 +196,23 @@ def test_a_camera_is_finished_when_every_frame_was_answered_or_dropped() -> None
     assert not scene.camera.finished()
     scene.answer(Answer.CONFIRMED)
     assert scene.camera.finished()
-    assert scene.camera.over() == FRAMES
+    assert (scene.tally.sent, scene.tally.confirmed, scene.tally.late) == (FRAMES, FRAMES, 0)
+
+
+def test_what_leaves_late_is_counted_once_and_what_is_dropped_too() -> None:
+    scene = Scene()
+    scene.turn_at(DUE_NS[0] + LATE_NS + 1)
+    scene.answer(Answer.UNHEARD)
+    scene.turn_at(max(DUE_NS[0] + LATE_NS + 1 + AGAIN_NS, DUE_NS[1]))
+    assert sorted(scene.numbers()) == [0, 0, 1]
+    assert (scene.tally.sent, scene.tally.dropped) == (2, 0)
+    assert 1 <= scene.tally.late <= 2
+    scene.camera.give_up()
+    assert (scene.tally.sent, scene.tally.dropped) == (2, FRAMES - 2)
+
+
+def test_tallies_of_processes_add_up() -> None:
+    assert Tally(1, 2, 3, 4, 5) + Tally(10, 20, 30, 40, 50) == Tally(11, 22, 33, 44, 55)
 
 
 def test_giving_up_drops_what_was_not_sent_and_nothing_else() -> None:

@@ -15,7 +15,7 @@ from edgewise.account import Plan
 from edgewise.arrivals import TRACE_MOST_BYTES, Burst, Diurnal, Lognormal, Periodic, Poisson, Trace
 from edgewise.clock import ManualClock
 from edgewise.errors import ConfigError
-from producers.camera.camera import Camera
+from producers.camera.camera import Camera, Tally
 from producers.fleet.schedule import asked
 from tests.fakes import MemoryOutbox
 from tests.unit.test_account import PLAN, START_NS
@@ -183,7 +183,7 @@ def test_a_plan_with_a_trace_is_sent_and_accounted_for_camera_by_camera(write: W
     clock = ManualClock(start_ns=plan.start_ns)
     for index, frames in enumerate((3, 1)):
         outbox = MemoryOutbox(clock, window=20)
-        camera = Camera(plan, index, outbox=outbox, payload=lambda _: b"?", size=(1, 1), clock=clock)
+        camera = Camera(plan, index, outbox=outbox, payload=lambda _: b"?", size=(1, 1), tally=Tally(), clock=clock)
         assert camera.counts()["scheduled"] == frames
         clock.sleep_until(plan.end_ns())
         camera.turn()

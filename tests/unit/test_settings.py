@@ -17,7 +17,7 @@ from consumers.gateway.run import GatewaySettings
 from consumers.ledger.run import LedgerSettings
 from edgewise.account import Plan
 from edgewise.places import CHECKOUT
-from producers.fleet.run import FleetSettings
+from producers.fleet.settings import FleetSettings
 
 SETTINGS: Final[list[type[BaseModel]]] = [
     BridgeSettings,
@@ -47,6 +47,7 @@ COUNTS: Final = {
     ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
     *("classified", "cores_busy", "below_floor"),
+    *("connected", "late", "dropped", "processes"),
     *("differ", "beyond_ties", "allowed", "repeats", "rounds", "passes", "batches"),
     *("samples", "measured", "starved_cameras", "said", "from_cameras", "not_with_cameras"),
     *("late_readings", "receipt", "receipts", "predict_max", "cores", "executor_cores"),
@@ -181,6 +182,9 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (FleetSettings, {"run": ""}),
         (FleetSettings, {"fleet": "Yard"}),
         (FleetSettings, {"cameras": 0}),
+        (FleetSettings, {"processes": 0}),
+        (FleetSettings, {"processes": 3, "cameras": 2}),
+        (FleetSettings, {"ramp_hz": 0}),
         (FleetSettings, {"rate_hz": 0}),
         (FleetSettings, {"frames": 0}),
         (FleetSettings, {"arrival": "weekly"}),

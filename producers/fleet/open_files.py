@@ -1,0 +1,54 @@
+"""Whether this process, and the broker where that can be known, may open a file for each camera."""
+
+import resource
+from typing import Final
+
+import psutil
+
+from edgewise import addresses
+from edgewise.errors import ConfigError
+from producers.fleet.settings import FleetSettings
+
+SPARE: Final = 100
+"""Of this process beside its cameras: libraries, Kafka, the data set."""
+
+
+def allow(settings: FleetSettings) -> None:
+    """Raise this process' limit as far as its cameras need; processes started later have the same.
+
+    Raises:
+        ConfigError: it may not be raised so far, or the broker of this machine has too low a limit.
+    """
+    needed = len(settings.mine(0)) + SPARE
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < needed:
+        raise ConfigError(
+            f"--cameras {settings.cameras}: a process needs {needed:,} open files and may have {most:,}; "
+            "raise the hard limit (ulimit -Hn), or divide the fleet with --processes"
+        )
+    if now != resource.RLIM_INFINITY and now < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
+    theirs = of_broker(settings.mqtt) if settings.mqtt else None
+    if theirs is not None and theirs < settings.cameras:
+        raise ConfigError(
+            f"--cameras {settings.cameras}: the MQTT broker at {settings.mqtt} may open {theirs:,} files, one for "
+            "each; start it again with a higher limit (ulimit -n)"
+        )
+
+
+def of_broker(address: str) -> int | None:
+    """Give the limit of the process that listens there; None if it is another machine's, or another user's."""
+    where = addresses.parse(address, option="--mqtt")
+    if where.host not in {"localhost", addresses.LOOPBACK}:
+        return None
+    try:
+        listening = (
+            one
+            for one in psutil.net_connections("tcp")
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == where.port
+        )
+        pid = next((one.pid for one in listening if one.pid is not None), None)
+        most = None if pid is None else psutil.Process(pid).rlimit(psutil.RLIMIT_NOFILE)[0]
+    except psutil.Error:
+        return None
+    return None if most in {None, resource.RLIM_INFINITY} else most
