@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from compare import declared
+from edgewise import declared
 from edgewise.errors import ConfigError
 from edgewise.messages import Codec, Tier
 from edgewise.statistics import SAMPLES_NEEDED

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from compare import declared
+from edgewise import declared
 from edgewise.errors import ConfigError
 from edgewise.messages import Tier
 from edgewise.summary import Declared, Summary, TierSummary

@@ -73,6 +73,18 @@ def text(content: str) -> None:
     sys.stdout.write(content + "\n")
 
 
+def accounts(found: Mapping[str, Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what each group of a fleet did, by its name; what a single one did, without."""
+    if len(found) == 1:
+        account(*found.values(), as_json=as_json)
+    elif as_json:
+        text(json.dumps(found))
+    else:
+        for name, counts in found.items():
+            text(f"{name}:")
+            account(counts, as_json=False)
+
+
 def account(counts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what a part did."""
     if as_json:

@@ -5,18 +5,17 @@ from edgewise.clock import Clock
 from edgewise.errors import ConfigError
 from edgewise.summary import Generator
 from producers.fleet import ceiling
-from producers.fleet.settings import FleetSettings
+from producers.fleet.settings import FleetSettings, Group
 
 
 def measured_hz(fleet: Fleet, *, clock: Clock) -> float:
-    """Let the scenario's cameras send as fast as they can, and give the frames a second that were confirmed.
+    """Let the scenario's cameras send as fast as they can, and give the frames a second that they sent.
 
     Raises:
-        InvalidRunError: nothing was confirmed.
+        InvalidRunError: nothing was sent.
     """
-    settings = FleetSettings(
-        mqtt="", kafka="", run="ceiling", cameras=fleet.schedule.cameras, codec=fleet.codec, order=fleet.order
-    )
+    group = Group(cameras=fleet.schedule.cameras, codec=fleet.codec, order=fleet.order)
+    settings = FleetSettings(mqtt="", kafka="", run="ceiling", groups=(group,))
     return ceiling.measured_hz(settings, clock=clock)
 
 

@@ -2,17 +2,13 @@
 
 import signal
 import sys
-from typing import Final
 
 import typer
 from pydantic import ValidationError
 
-from edgewise.cli import models, parts, runs  # noqa: F401 - each adds its commands, in the order of the list
+from edgewise.cli import cameras, models, parts, runs  # noqa: F401 - each adds its commands, in the order of the list
 from edgewise.cli.program import app
 from edgewise.errors import ConfigError, EdgewiseError
-
-OPTIONS: Final = {"fleet": "name"}
-"""Settings whose option has another name."""
 
 
 def main() -> None:
@@ -30,7 +26,7 @@ def main() -> None:
     except ValidationError as error:
         wrong = error.errors()[0]
         field = str(wrong["loc"][0])
-        option = "--" + OPTIONS.get(field, field).replace("_", "-")
+        option = "--" + field.replace("_", "-")
         problem = ConfigError(f"{option} {wrong['input']!r}: {wrong['msg'].removeprefix('Value error, ')}")
     typer.echo(f"edgewise: {problem}", err=True)
     sys.exit(problem.exit_code)

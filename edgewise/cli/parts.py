@@ -7,8 +7,6 @@ import typer
 
 from edgewise import addresses, options, show
 from edgewise.cli.program import app
-from edgewise.clock import SystemClock, utc_name
-from edgewise.errors import ConfigError
 from edgewise.kafka import Client
 from edgewise.options import Format
 
@@ -31,89 +29,6 @@ def up(
     from brokers.up import run_up
 
     raise typer.Exit(run_up(mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker.value))
-
-
-@app.command()
-def camera(
-    mqtt: options.Mqtt = None,
-    kafka: options.Kafka = None,
-    run: options.NewRun = None,
-    rate_hz: options.RateHz = 10.0,
-    frames: options.Frames = 100,
-    codec: options.Codec = "raw",
-    wait_for: options.WaitFor = "bridge,gateway",
-    form: options.Print = Format.TABLE,
-) -> None:
-    """Publish test images the way one camera would.
-
-    Example: edgewise camera --rate-hz 20 --frames 200
-    """
-    fleet(mqtt=mqtt, kafka=kafka, run=run, rate_hz=rate_hz, frames=frames, codec=codec, wait_for=wait_for, form=form)
-
-
-@app.command()
-def fleet(
-    mqtt: options.Mqtt = None,
-    kafka: options.Kafka = None,
-    kafka_client: options.KafkaClient = Client.AUTO,
-    run: options.NewRun = None,
-    attach: Annotated[str | None, typer.Option(metavar="RUN", help="Join this run, which is under way.")] = None,
-    name: Annotated[str, typer.Option(help="Its cameras are NAME-0, NAME-1, ...")] = "camera",
-    cameras: Annotated[int | None, typer.Option(min=1, help="How many.", show_default="1")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="To divide the cameras among.")] = 1,
-    ramp_hz: Annotated[float, typer.Option(min=0.001, help="Connections a second.")] = 1000.0,
-    rate_hz: options.RateHzIfSaid = None,
-    frames: options.FramesIfSaid = None,
-    duration_s: options.DurationS = None,
-    arrival: options.Arrival = "periodic",
-    seed: options.Seed = 1,
-    order: options.Order = "stored",
-    codec: options.Codec = "raw",
-    window: options.Window = 20,
-    drop_after_s: options.DropAfterS = 5.0,
-    wait_for: options.WaitFor = "bridge,gateway",
-    wait_s: Annotated[float, typer.Option(help="How long to wait for them, and for the last answers.")] = 60.0,
-    partitions: options.Partitions = 4,
-    ceiling: Annotated[bool, typer.Option("--ceiling", help="Only measure the most they can send.")] = False,  # noqa: FBT002
-    form: options.Print = Format.TABLE,
-) -> None:
-    """Publish test images the way many cameras would.
-
-    Example: edgewise fleet --cameras 4 --frames 100 --wait-for bridge,gateway,cluster
-    """
-    from producers.fleet.ceiling import measure
-    from producers.fleet.run import run as start
-    from producers.fleet.schedule import asked
-    from producers.fleet.settings import FleetSettings
-
-    if run and attach:
-        raise ConfigError(f"--run {run} and --attach {attach}: a new run and one that is under way; give one of them")
-    schedule = asked(arrival, cameras=cameras, rate_hz=rate_hz, frames=frames, duration_s=duration_s)
-    settings = FleetSettings(
-        mqtt="" if ceiling else addresses.mqtt_address(mqtt),
-        kafka="" if ceiling else addresses.kafka_address(kafka),
-        kafka_client=kafka_client,
-        run=run or attach or f"{utc_name(SystemClock().now_ns())}-{name}",
-        attach=attach is not None,
-        fleet=name,
-        processes=processes,
-        ramp_hz=ramp_hz,
-        arrival=schedule.arrival,
-        cameras=schedule.cameras,
-        rate_hz=schedule.rate_hz,
-        frames=schedule.frames,
-        seed=seed,
-        order=order,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
-        codec=codec,  # type: ignore[arg-type]
-        window=window,
-        drop_after_s=drop_after_s,
-        wait_for=tuple(part for part in wait_for.split(",") if part),  # type: ignore[misc]  # pydantic checks them
-        wait_s=wait_s,
-        partitions=partitions,
-    )
-    account, code = (measure(settings), 0) if ceiling else start(settings)
-    show.account(account, as_json=form is Format.JSON)
-    raise typer.Exit(code)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
 import mqtt5
 
@@ -32,18 +32,23 @@ class Answer(Enum):
 
 
 class MqttOutbox:
-    """One camera's connection: QoS 1, status with last will, sent again after a reconnect.
+    """One camera's connection: status with last will; with QoS 1, sent again after a reconnect.
+
+    With QoS 0 a frame is gone when it was sent, and nobody answers.
 
     The owner watches ``fileno()`` and calls ``receive`` when something has arrived or a
     second has passed.
     """
 
-    def __init__(self, address: str, *, camera: str, window: int, clock: Clock, run: str = "") -> None:
+    def __init__(
+        self, address: str, *, camera: str, window: int, clock: Clock, run: str = "", qos: Literal[0, 1] = 1
+    ) -> None:
         self._address, self._camera, self._clock = address, camera, clock
         # With the run: two runs at once may have cameras of the same name, and ids must differ.
         self._client_id = f"camera-{camera}-{run}" if run else f"camera-{camera}"
         self._topic, self._status = f"cameras/{camera}/frames", camera_status(camera)
         self._asked_window = self._window = window
+        self._answered = qos == 1
         self._in_flight: dict[int, tuple[int, bytes]] = {}
         self._next_id = 0
         self._tries, self._retry_ns = 0, 0
@@ -68,11 +73,9 @@ class MqttOutbox:
         for packet_id, (_, wire) in self._in_flight.items():
             connection.send(self._publish(packet_id, wire, duplicate=True))
 
-    def _publish(self, packet_id: int, wire: bytes, *, duplicate: bool = False) -> bytes:
-        at_least_once = mqtt5.QoS.AT_LEAST_ONCE
-        return mqtt5.PublishPacket(
-            self._topic, wire, qos=at_least_once, packet_id=packet_id, duplicate=duplicate
-        ).write()
+    def _publish(self, packet_id: int | None, wire: bytes, *, duplicate: bool = False) -> bytes:
+        qos = mqtt5.QoS.AT_LEAST_ONCE if self._answered else mqtt5.QoS.AT_MOST_ONCE
+        return mqtt5.PublishPacket(self._topic, wire, qos=qos, packet_id=packet_id, duplicate=duplicate).write()
 
     def fileno(self) -> int:
         """Give the socket's number, -1 while there is none."""
@@ -80,7 +83,9 @@ class MqttOutbox:
 
     def free(self) -> bool:
         """Say whether one more frame may be sent now."""
-        return self.connection is not None and len(self._in_flight) < self._window
+        if self.connection is None:
+            return False
+        return len(self._in_flight) < self._window if self._answered else not self.connection.wants_write()
 
     def in_flight(self) -> int:
         """Count the frames sent and not yet answered."""
@@ -88,15 +93,20 @@ class MqttOutbox:
 
     def send(self, number: int, wire: bytes) -> None:
         """Publish one frame; only while ``free()``."""
+        packet_id = self._kept(number, wire) if self._answered else None
+        if self.connection is not None:
+            try:
+                self.connection.send(self._publish(packet_id, wire))
+            except LostError:
+                self._lost()
+
+    def _kept(self, number: int, wire: bytes) -> int:
+        """Keep a frame until it is answered; give its packet's id."""
         self._next_id = self._next_id % PACKET_IDS + 1
         while self._next_id in self._in_flight:
             self._next_id = self._next_id % PACKET_IDS + 1
         self._in_flight[self._next_id] = (number, wire)
-        if self.connection is not None:
-            try:
-                self.connection.send(self._publish(self._next_id, wire))
-            except LostError:
-                self._lost()
+        return self._next_id
 
     def receive(self) -> Sequence[tuple[int, Answer]]:
         """Give the numbers that were answered since the last call; connect again if need be."""

@@ -56,7 +56,7 @@ class Camera:
     ) -> None:
         self.name = plan.camera(index)
         self.outbox = outbox
-        self._plan, self._payload, self._tally, self._clock = plan, payload, tally, clock
+        self._plan, self._payload, self.tally, self._clock = plan, payload, tally, clock
         self._height, self._width = size
         self._due_ns, self._images = plan.due_ns(index), plan.image(index)
         self._next = 0
@@ -90,7 +90,7 @@ class Camera:
                 self._fates[Answer.UNHEARD].append(number)
             else:
                 self._dropped.append(number)
-                self._tally.dropped += 1
+                self.tally.dropped += 1
 
     def _send(self, number: int) -> None:
         due_ns, sent_ns = int(self._due_ns[number]), self._clock.now_ns()
@@ -111,8 +111,8 @@ class Camera:
         )
         self.outbox.send(number, encode_frame(frame))
         if number not in self._late_ns:
-            self._tally.sent += 1
-            self._tally.late += sent_ns - due_ns > LATE_NS
+            self.tally.sent += 1
+            self.tally.late += sent_ns - due_ns > LATE_NS
         self._late_ns[number] = sent_ns - due_ns
 
     def hear(self) -> None:
@@ -124,7 +124,7 @@ class Camera:
                 self._again.append((now_ns + AGAIN_NS, number))
             else:
                 self._fates[answer].append(number)
-                self._tally.confirmed += answer is Answer.CONFIRMED
+                self.tally.confirmed += answer is Answer.CONFIRMED
 
     def give_up(self) -> None:
         """Drop what is not sent: somebody asked to stop."""
@@ -132,7 +132,7 @@ class Camera:
         unsent = [number for number in self._waiting if number not in self._late_ns]
         unsent += range(self._next, len(self._due_ns))
         self._dropped += unsent
-        self._tally.dropped += len(unsent)
+        self.tally.dropped += len(unsent)
         again = [number for number in self._waiting if number in self._late_ns]
         self._fates[Answer.UNHEARD] += [*again, *(number for _, number in self._again)]
         self._waiting.clear()

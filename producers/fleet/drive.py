@@ -3,13 +3,12 @@
 import heapq
 import selectors
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from edgewise.clock import SECOND_NS, Clock, Deadline
 from edgewise.mqtt.connection import Connection
 from edgewise.parts import CLOSE_S
-from producers.camera.camera import Camera, Tally
+from producers.camera.camera import Camera
 
 TICK_S: Final = 0.2
 """How often those cameras are looked after that wait for something: for a connection, or with frames to drop."""
@@ -19,18 +18,12 @@ AT_ONCE: Final = 20
 """Cameras looked after one after the other, at most: all of ten thousand at once would make frames late by 0.1 s."""
 
 
-Tell = Callable[[Tally], None]
-
-
 class _Sockets:
     """The cameras' connections in one selector, kept up with losses and reconnects."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._known: dict[str, tuple[Connection, int]] = {}
-
-    def __len__(self) -> int:
-        return len(self._known)
 
     def watch(self, camera: Camera) -> None:
         """Listen to a camera's connection as it is now."""
@@ -40,12 +33,15 @@ class _Sockets:
             if before is not None:
                 self._selector.unregister(before[0])
                 del self._known[camera.name]
+                camera.tally.connected -= 1
             return
         interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.wants_write() else 0)
         if before == (connection, interest):
             return
         if before is not None:
             self._selector.unregister(before[0])
+        else:
+            camera.tally.connected += 1
         self._selector.register(connection, interest, camera)
         self._known[camera.name] = (connection, interest)
 
@@ -78,8 +74,8 @@ class _Rota:
 class _Drive:
     """The turns of one process' cameras."""
 
-    def __init__(self, cameras: Sequence[Camera], *, tally: Tally, clock: Clock, ramp_hz: float) -> None:
-        self._cameras, self._tally, self._clock = cameras, tally, clock
+    def __init__(self, cameras: Sequence[Camera], *, clock: Clock, ramp_hz: float) -> None:
+        self._cameras, self._clock = cameras, clock
         self._sockets, self._rota = _Sockets(), _Rota(cameras, clock=clock)
         self._waiting: dict[str, Camera] = {}
         """Those that wait for something, by name, the longest first."""
@@ -91,7 +87,7 @@ class _Drive:
         for camera in cameras:
             self._sockets.watch(camera)
 
-    def run(self, *, done: Callable[[], bool], tell: Tell, answers_within_s: float) -> None:
+    def run(self, *, done: Callable[[], bool], tell: Callable[[], None], answers_within_s: float) -> None:
         last: Deadline | None = None
         stopping = False
         while not (last and last.passed()):
@@ -104,7 +100,7 @@ class _Drive:
                     self._give_up()
                     last = Deadline(self._clock, within_s=CLOSE_S)
                 self._look_after_waiting()
-                tell(replace(self._tally, connected=len(self._sockets)))
+                tell()
                 if not self._due:
                     last = last or Deadline(self._clock, within_s=answers_within_s)
                     if all(camera.finished() for camera in self._cameras):
@@ -114,7 +110,7 @@ class _Drive:
             for camera in self._sockets.ready(wait_s=self._until_due_s()):
                 self._look_after(camera)
         self._give_up()
-        tell(replace(self._tally, connected=len(self._sockets)))
+        tell()
         self._sockets.close()
 
     def _send_due(self) -> None:
@@ -162,19 +158,17 @@ class _Drive:
 def drive(
     cameras: Sequence[Camera],
     *,
-    tally: Tally,
     clock: Clock,
     done: Callable[[], bool],
-    tell: Tell,
+    tell: Callable[[], None],
     answers_within_s: float,
     ramp_hz: float,
 ) -> None:
-    """Turn the cameras, which count in ``tally`` together, until each frame was dropped or answered.
+    """Turn the cameras until each frame was dropped or answered.
 
+    ``tell`` is called now and then: the cameras' tallies have changed.
     After the last frame the answers may take ``answers_within_s``, or CLOSE_S once somebody
     asked to stop; what is unanswered then stays unanswered in the accounts. Cameras that lost
     their connection come back ``ramp_hz`` a second at most.
     """
-    _Drive(cameras, tally=tally, clock=clock, ramp_hz=ramp_hz).run(
-        done=done, tell=tell, answers_within_s=answers_within_s
-    )
+    _Drive(cameras, clock=clock, ramp_hz=ramp_hz).run(done=done, tell=tell, answers_within_s=answers_within_s)

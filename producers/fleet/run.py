@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -17,11 +17,10 @@ from edgewise.entries import await_openings, of_run
 from edgewise.errors import ConfigError, InvalidRunError
 from edgewise.mqtt.presence import await_parts
 from edgewise.parts import Stop, close_account, say
-from producers.camera.camera import LATE_NS, Tally
+from producers.camera.camera import LATE_NS
 from producers.fleet import open_files
-from producers.fleet.drive import Tell
-from producers.fleet.settings import FleetSettings
-from producers.fleet.share import Account, Share
+from producers.fleet.settings import FleetSettings, Group
+from producers.fleet.share import Account, Share, Spent, Standing, Tell
 from producers.fleet.workers import Workers
 
 COLUMNS: Final = (
@@ -35,15 +34,15 @@ ON_KAFKA: Final = {"cluster"}
 class Cameras(Protocol):
     """All cameras of a fleet, connected: in this process or in several."""
 
-    def drive(self, plan: Plan, *, done: Callable[[], bool], tell: Tell) -> None:
+    def drive(self, plans: Sequence[Plan], *, done: Callable[[], bool], tell: Tell) -> None:
         """Have every frame sent on schedule; ``tell`` hears how it goes."""
 
-    def close(self) -> Sequence[Account]:
+    def close(self) -> Sequence[Spent]:
         """Let the cameras leave; say what they did, by process: of one that died there is nothing."""
 
 
 class Fleet:
-    """Cameras by one plan."""
+    """Groups of cameras, each by its plan."""
 
     def __init__(self, settings: FleetSettings, *, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
@@ -55,7 +54,7 @@ class Fleet:
             say(f"fleet: connecting {settings.cameras:,} cameras, {settings.ramp_hz:,.0f} a second ...")
         self._cameras: Cameras = Workers(settings) if settings.processes > 1 else Share(settings, clock=clock)
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
-        self.plan = settings.plan(clock=clock)
+        self.plans = settings.plans(clock=clock)
 
     def _await_readers(self) -> None:
         settings, wanted = self._settings, set(self._settings.wait_for)
@@ -81,11 +80,12 @@ class Fleet:
         before = {entry.fleet for entry in entries if isinstance(entry, Plan)}
         over = {entry.name for entry in entries if isinstance(entry, Closing) and entry.part == "fleet"}
         option = "--attach" if settings.attach else "--run"
-        if settings.fleet in before:
-            other = "--name" if settings.attach else "--run"
-            raise ConfigError(
-                f"{option} {settings.run!r} has had a fleet {settings.fleet!r} before; choose another {other}"
-            )
+        for group in settings.groups:
+            if group.name in before:
+                other = "--name" if settings.attach else "--run"
+                raise ConfigError(
+                    f"{option} {settings.run!r} has had a fleet {group.name!r} before; choose another {other}"
+                )
         if settings.attach and not before:
             raise ConfigError(f"{option} {settings.run!r}: no fleet of such a run is there; start one with --run")
         if settings.attach and before <= over:
@@ -96,33 +96,46 @@ class Fleet:
 
     def run(self, *, done: Callable[[], bool], tell: Tell) -> None:
         """Send every frame on schedule, then wait for the last answers; ``tell`` hears how it goes."""
-        self._store(self.plan)
-        self._cameras.drive(self.plan, done=done, tell=tell)
+        for plan in self.plans:
+            self._store(plan)
+        self._cameras.drive(self.plans, done=done, tell=tell)
 
-    def close(self) -> dict[str, Any]:
-        """Write the accounts; give the fleet's.
+    def close(self) -> Mapping[str, dict[str, Any]]:
+        """Write the accounts; give each group's. What the fleet cost stands in the first.
 
         Raises:
             InvalidRunError: one of the fleet's processes died.
         """
-        accounts = self._cameras.close()
-        for entry in (entry for share in accounts for entry in share.cameras):
-            self._store(entry)
-        counts = sum((share.counts for share in accounts), start=Counter[str]())
-        late_ms = np.concatenate([share.late_ns for share in accounts] or [np.empty(0, np.int64)]) / MILLISECOND_NS
-        summary = {**counts, "lateness_ms": lateness(late_ms), "codec": self._settings.codec.value}
-        cost = {
-            "cpu_s": round(sum(share.cpu_s for share in accounts), 3),
-            "memory_bytes": sum(share.memory_bytes for share in accounts),
-        }
-        whole = close_account(
-            self._producer, part="fleet", name=self._settings.fleet, run=self._settings.run, summary=summary | cost
-        )
-        if died := self._settings.processes - len(accounts):
-            raise InvalidRunError(
-                f"{died} of the fleet's {self._settings.processes} processes died; their cameras have no account"
+        spent, settings = self._cameras.close(), self._settings
+        summaries = {
+            group.name: self._summed(
+                group, [one for share in spent for one in share.accounts if one.group == group.name]
             )
-        return whole
+            for group in settings.groups
+        }
+        (first, whole), *others = summaries.items()
+        for name, summary in others:
+            self._store(Closing(run=settings.run, part="fleet", name=name, summary=summary))
+        cost = {
+            "cpu_s": round(sum(share.cpu_s for share in spent), 3),
+            "memory_bytes": sum(share.memory_bytes for share in spent),
+        }
+        told = close_account(self._producer, part="fleet", name=first, run=settings.run, summary=whole | cost)
+        if died := settings.processes - len(spent):
+            raise InvalidRunError(
+                f"{died} of the fleet's {settings.processes} processes died; their cameras have no account"
+            )
+        return summaries | {first: told}
+
+    def _summed(self, group: Group, accounts: Sequence[Account]) -> dict[str, Any]:
+        """Write the accounts of a group's cameras; give what they did together."""
+        for entry in (entry for one in accounts for entry in one.cameras):
+            self._store(entry)
+        counts: Counter[str] = Counter()
+        for one in accounts:
+            counts.update(one.counts)  # a sum would leave out what is 0
+        late_ms = np.concatenate([one.late_ns for one in accounts] or [np.empty(0, np.int64)]) / MILLISECOND_NS
+        return {**counts, "lateness_ms": lateness(late_ms), "codec": group.codec.value}
 
 
 def lateness(late_ms: NDArray[np.float64]) -> dict[str, float | None]:
@@ -133,34 +146,38 @@ def lateness(late_ms: NDArray[np.float64]) -> dict[str, float | None]:
     return {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "max": round(float(late_ms.max()), 3)}
 
 
-def run(settings: FleetSettings) -> tuple[dict[str, Any], int]:
-    """Run a fleet to the end of its schedule, or until Ctrl-C; give its account and exit code."""
+def run(settings: FleetSettings) -> tuple[Mapping[str, dict[str, Any]], int]:
+    """Run a fleet to the end of its schedule, or until Ctrl-C; give its groups' accounts and its exit code."""
     stop = Stop()
     name = settings.run
     say(f"fleet: run {name}; account for it with: edgewise ledger --run {name} --out runs/{name}")
     fleet = Fleet(settings, clock=SystemClock())
     stop.holding = True
     with Progress(*COLUMNS, console=Console(file=sys.stderr)) as progress:
-        show = _bars(progress, settings, frames=fleet.plan.frames_together())
-        fleet.run(done=lambda: stop.asked, tell=show)
-    summary = fleet.close()
-    if (p99 := summary["lateness_ms"]["p99"]) is not None and p99 > LATE_NS / MILLISECOND_NS:
-        say(
-            f"fleet: 1 % of the frames left {p99:,.1f} ms late or more: the cameras, or what they wait for, were the "
-            "bottleneck; see what they can with --ceiling, and divide them with --processes"
-        )
-    return summary, stop.exit_code
+        fleet.run(done=lambda: stop.asked, tell=_bars(progress, fleet.plans))
+    accounts = fleet.close()
+    for group, summary in accounts.items():
+        if (p99 := summary["lateness_ms"]["p99"]) is not None and p99 > LATE_NS / MILLISECOND_NS:
+            say(
+                f"fleet: 1 % of the frames of {group} left {p99:,.1f} ms late or more: the cameras, or what they wait "
+                "for, were the bottleneck; see what they can with --ceiling, and divide them with --processes"
+            )
+    return accounts, stop.exit_code
 
 
-def _bars(progress: Progress, settings: FleetSettings, *, frames: int) -> Tell:
+def _bars(progress: Progress, plans: Sequence[Plan]) -> Tell:
     """Give what shows how the cameras are getting on."""
-    connected = progress.add_task("cameras connected", total=settings.cameras, said="")
-    sent = progress.add_task("frames sent", total=frames, said="")
-    confirmed = progress.add_task("frames confirmed", total=frames, said="")
+    connected = progress.add_task("cameras connected", total=sum(plan.cameras for plan in plans), said="")
+    name = "frames sent" if len(plans) == 1 else "{} sent"
+    sent = {
+        plan.fleet: progress.add_task(name.format(plan.fleet), total=plan.frames_together(), said="") for plan in plans
+    }
+    confirmed = progress.add_task("frames confirmed", total=sum(plan.frames_together() for plan in plans), said="")
 
-    def show(tally: Tally) -> None:
-        progress.update(connected, completed=tally.connected)
-        progress.update(sent, completed=tally.sent, said=f"{tally.late:,} late, {tally.dropped:,} dropped")
-        progress.update(confirmed, completed=tally.confirmed)
+    def show(standing: Standing) -> None:
+        progress.update(connected, completed=sum(tally.connected for tally in standing.values()))
+        progress.update(confirmed, completed=sum(tally.confirmed for tally in standing.values()))
+        for group, tally in standing.items():
+            progress.update(sent[group], completed=tally.sent, said=f"{tally.late:,} late, {tally.dropped:,} dropped")
 
     return show

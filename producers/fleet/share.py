@@ -1,9 +1,9 @@
 """The cameras of one process: all of a fleet's, or every Nth."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,24 +12,37 @@ from numpy.typing import NDArray
 from edgewise import codecs, dataset
 from edgewise.account import CameraAccount, Plan
 from edgewise.clock import SECOND_NS, Clock
+from edgewise.messages import Codec
 from edgewise.mqtt.outbox import MqttOutbox
 from edgewise.parts import say, spent
-from producers.camera.camera import Camera, Tally
-from producers.fleet.drive import Tell, drive
-from producers.fleet.settings import FleetSettings
+from producers.camera.camera import Camera, Payload, Tally
+from producers.fleet.drive import drive
+from producers.fleet.settings import FleetSettings, Group
 
 CONNECTING: Final = 16
 """At once: a broker far away takes its time for each."""
 
+Standing = Mapping[str, Tally]
+"""How far the cameras are, by group."""
+Tell = Callable[[Standing], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What cameras did, and what that cost."""
+    """What cameras of one group did."""
 
+    group: str
     cameras: Sequence[CameraAccount]
     counts: Counter[str]
     late_ns: NDArray[np.int64]
     """Of each frame sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the cameras of one process did, and what that cost."""
+
+    accounts: Sequence[Account]
     cpu_s: float
     memory_bytes: int
 
@@ -49,11 +62,14 @@ class Share:
             UnreachableError: the MQTT broker does not take one of them.
         """
         self._settings, self._clock = settings, clock
-        self._split = dataset.load(settings.split, say=say)
-        self._encoded: dict[int, bytes] = {}
-        self._indices = settings.mine(place)
+        self._images = {
+            split: dataset.load(split, say=say).images for split in {group.split for group in settings.groups}
+        }
+        self._encoded: dict[tuple[str, Codec, int], bytes] = {}
+        self._mine = settings.mine(place)
         self._outboxes = self._connected()
-        self._cameras: list[Camera] = []
+        self._tallies = {group.name: Tally() for group in settings.groups}
+        self._cameras: dict[str, list[Camera]] = {group.name: [] for group in settings.groups}
 
     def _connected(self) -> list[MqttOutbox]:
         """Connect the cameras, as many a second as are asked for."""
@@ -62,44 +78,66 @@ class Share:
 
         def connected(number: int) -> MqttOutbox:
             self._clock.sleep_until(began_ns + round(number * gap_ns))
-            camera = f"{settings.fleet}-{self._indices[number]}"
-            return MqttOutbox(settings.mqtt, camera=camera, window=settings.window, clock=self._clock, run=settings.run)
+            group, index = self._mine[number]
+            return MqttOutbox(
+                settings.mqtt,
+                camera=f"{group.name}-{index}",
+                window=group.window,
+                qos=group.qos,
+                clock=self._clock,
+                run=settings.run,
+            )
 
-        with ThreadPoolExecutor(min(CONNECTING, len(self._indices))) as pool:
-            return list(pool.map(connected, range(len(self._indices))))
+        with ThreadPoolExecutor(min(CONNECTING, len(self._mine))) as pool:
+            return list(pool.map(connected, range(len(self._mine))))
 
-    def _payload(self, image: int) -> bytes:
-        """Encode an image once: a real camera's encoder is hardware, ours must not make frames late."""
-        if image not in self._encoded:
-            self._encoded[image] = codecs.encode(self._split.images[image], codec=self._settings.codec)
-        return self._encoded[image]
+    def _payload(self, group: Group) -> Payload:
+        """Give what encodes a group's images, each once: a real camera's encoder is hardware, ours must not be late."""
+        images, encoded = self._images[group.split], self._encoded
 
-    def drive(self, plan: Plan, *, done: Callable[[], bool], tell: Tell) -> None:
+        def payload(image: int) -> bytes:
+            key = (group.split, group.codec, image)
+            if (known := encoded.get(key)) is None:
+                known = encoded[key] = codecs.encode(images[image], codec=group.codec)
+            return known
+
+        return payload
+
+    def drive(self, plans: Sequence[Plan], *, done: Callable[[], bool], tell: Tell) -> None:
         """Send every frame on schedule, then wait for the last answers; ``tell`` hears how it goes."""
-        settings, tally = self._settings, Tally()
-        size = (dataset.SIDE, dataset.SIDE)
-        self._cameras = [
-            Camera(plan, index, outbox=outbox, payload=self._payload, size=size, tally=tally, clock=self._clock)
-            for index, outbox in zip(self._indices, self._outboxes, strict=True)
-        ]
+        by_group = {plan.fleet: plan for plan in plans}
+        payloads = {group.name: self._payload(group) for group in self._settings.groups}
+        everyone = []
+        for (group, index), outbox in zip(self._mine, self._outboxes, strict=True):
+            camera = Camera(
+                by_group[group.name],
+                index,
+                outbox=outbox,
+                payload=payloads[group.name],
+                size=(dataset.SIDE, dataset.SIDE),
+                tally=self._tallies[group.name],
+                clock=self._clock,
+            )
+            self._cameras[group.name].append(camera)
+            everyone.append(camera)
         drive(
-            self._cameras,
-            tally=tally,
+            everyone,
             clock=self._clock,
             done=done,
-            tell=tell,
-            answers_within_s=settings.wait_s,
-            ramp_hz=settings.ramp_hz / settings.processes,
+            tell=lambda: tell({name: replace(tally) for name, tally in self._tallies.items()}),
+            answers_within_s=self._settings.wait_s,
+            ramp_hz=self._settings.ramp_hz / self._settings.processes,
         )
 
-    def close(self) -> Sequence[Account]:
+    def close(self) -> Sequence[Spent]:
         """Let the cameras leave; say what they did, all of this process together."""
-        counts: Counter[str] = Counter()
         accounts = []
-        for camera in self._cameras:
-            counts.update(camera.counts())
-            accounts.append(camera.account())
-            camera.outbox.close()
-        late_ns = np.concatenate([camera.late_ns() for camera in self._cameras])
+        for name, cameras in self._cameras.items():
+            counts: Counter[str] = Counter()
+            for camera in cameras:
+                counts.update(camera.counts())
+                camera.outbox.close()
+            late_ns = np.concatenate([camera.late_ns() for camera in cameras] or [np.empty(0, np.int64)])
+            accounts.append(Account(name, [camera.account() for camera in cameras], counts, late_ns))
         cost = spent()
-        return [Account(accounts, counts, late_ns, cpu_s=cost["cpu_s"], memory_bytes=int(cost["memory_bytes"]))]
+        return [Spent(accounts, cpu_s=cost["cpu_s"], memory_bytes=int(cost["memory_bytes"]))]

@@ -12,9 +12,9 @@ from edgewise.account import Plan
 from edgewise.clock import SystemClock
 from edgewise.errors import EdgewiseError, InvalidRunError
 from producers.camera.camera import Tally
-from producers.fleet.drive import TICK_S, Tell
+from producers.fleet.drive import TICK_S
 from producers.fleet.settings import FleetSettings
-from producers.fleet.share import Account, Share
+from producers.fleet.share import Share, Spent, Standing, Tell
 
 STOP: Final = "stop"
 CONNECTED: Final = "connected"
@@ -41,7 +41,7 @@ class Workers:
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)
-        self._accounts: list[Account] = []
+        self._spent: list[Spent] = []
         for place, pipe in enumerate(self._pipes):
             match _said(pipe):
                 case EdgewiseError() as error:
@@ -49,11 +49,11 @@ class Workers:
                 case None:
                     raise InvalidRunError(f"the fleet's process {place} died before its cameras were connected")
 
-    def drive(self, plan: Plan, *, done: Callable[[], bool], tell: Tell) -> None:
+    def drive(self, plans: Sequence[Plan], *, done: Callable[[], bool], tell: Tell) -> None:
         """Have every frame sent on schedule; ``tell`` hears how it goes with all of them."""
-        tallies = [Tally() for _ in self._pipes]
+        standings: list[Standing] = [{} for _ in self._pipes]
         for pipe in self._pipes:
-            pipe.send(plan)
+            pipe.send(plans)
         at_work = {pipe: place for place, pipe in enumerate(self._pipes)}
         stopping = False
         while at_work:
@@ -64,20 +64,22 @@ class Workers:
             for ready in wait(list(at_work), timeout=TICK_S):
                 assert isinstance(ready, Connection)  # noqa: S101 - nothing else was waited for
                 match _said(ready):
-                    case Tally() as tally:
-                        tallies[at_work[ready]] = tally
-                    case [Account() as account]:
-                        self._accounts.append(account)
+                    case dict() as standing:
+                        standings[at_work[ready]] = standing
+                    case Spent() as spent:
+                        self._spent.append(spent)
                         del at_work[ready]
                     case None:
                         del at_work[ready]
-            tell(sum(tallies, start=Tally()))
+            tell(
+                {plan.fleet: sum((one.get(plan.fleet, Tally()) for one in standings), start=Tally()) for plan in plans}
+            )
 
-    def close(self) -> Sequence[Account]:
+    def close(self) -> Sequence[Spent]:
         """Say what the cameras did, by process: of one that died there is nothing."""
         for process in self._processes:
             process.join()
-        return self._accounts
+        return self._spent
 
 
 def _said(pipe: Connection) -> Any:  # noqa: ANN401 - whatever was sent
@@ -99,6 +101,6 @@ def _work(settings: FleetSettings, place: int, pipe: Connection) -> None:
         return
     with contextlib.suppress(BrokenPipeError):
         pipe.send(CONNECTED)
-        if isinstance(plan := _said(pipe), Plan):
-            share.drive(plan, done=pipe.poll, tell=pipe.send)
-            pipe.send(share.close())
+        if (plans := _said(pipe)) is not None:
+            share.drive(plans, done=pipe.poll, tell=pipe.send)
+            pipe.send(*share.close())

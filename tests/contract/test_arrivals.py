@@ -54,10 +54,9 @@ def sent(plan: Plan, broker: Broker) -> list[Frame]:
         ]
         drive(
             cameras,
-            tally=tally,
             clock=clock,
             done=lambda: False,
-            tell=lambda _: None,
+            tell=lambda: None,
             answers_within_s=30,
             ramp_hz=1000,
         )

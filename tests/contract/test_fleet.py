@@ -21,8 +21,8 @@ from edgewise.kafka import Client
 from edgewise.messages import Frame, decode_frame
 from producers.fleet import open_files
 from producers.fleet.run import Cameras, Fleet
-from producers.fleet.settings import FleetSettings
-from producers.fleet.share import Share
+from producers.fleet.settings import FleetSettings, Group
+from producers.fleet.share import Share, Standing
 from producers.fleet.workers import Workers
 from tests.peer import peer
 from tests.real import eventually
@@ -33,58 +33,85 @@ CLOCK: Final = SystemClock()
 CAMERAS: Final = 5
 
 
-def settings(mqtt: Broker, kafka: Broker, **more: object) -> FleetSettings:
-    told = {"mqtt": mqtt.address, "kafka": kafka.address, "run": uuid4().hex, "cameras": CAMERAS, "frames": 8}
-    return FleetSettings.model_validate(told | {"rate_hz": 10, "wait_for": (), "order": "shuffled"} | more)
+def group(name: str, **more: object) -> Group:
+    return Group.model_validate({"name": name, "cameras": CAMERAS, "frames": 8, "order": "shuffled"} | more)
 
 
-def heard(cameras: Cameras, plan: Plan, address: str) -> Sequence[Frame]:
+def settings(mqtt: Broker, kafka: Broker, *groups: Group, **more: object) -> FleetSettings:
+    told = {"mqtt": mqtt.address, "kafka": kafka.address, "run": uuid4().hex, "wait_for": (), "groups": groups}
+    return FleetSettings.model_validate(told | more)
+
+
+def heard(cameras: Cameras, plans: Sequence[Plan], address: str) -> Sequence[Frame]:
     """Let cameras send, and give what a subscriber heard, in the order of the schedule."""
     with peer(address) as reader:
         reader.listen("cameras/+/frames")
-        cameras.drive(plan, done=lambda: False, tell=lambda _: None)
-        eventually(lambda: len(reader.heard) == plan.frames_together(), within_s=30)
+        cameras.drive(plans, done=lambda: False, tell=lambda _: None)
+        eventually(lambda: len(reader.heard) == sum(plan.frames_together() for plan in plans), within_s=30)
         found = [decode_frame(wire) for wire in reader.payloads()]
     return sorted(found, key=lambda frame: (frame.due_ns, frame.camera))
 
 
 def test_two_processes_send_what_one_sends_byte_for_byte(mqtt: Broker, kafka: Broker) -> None:
-    one, two = settings(mqtt, kafka, fleet="alike"), settings(mqtt, kafka, fleet="alike", processes=2)
-    alone = Share(one, clock=CLOCK)
-    plan = one.plan(clock=CLOCK)
-    frames = heard(alone, plan, mqtt.address)
-    (account,) = alone.close()
-    workers = Workers(two)
-    # The same start, long past, so that the moments are the same: how late they are does not matter here.
-    same = plan.model_copy(update={"drop_after_s": 600})
-    divided = heard(workers, same, mqtt.address)
-    accounts = workers.close()
+    # The same start for both, long past for the second: how late they are does not matter here.
+    groups = (group("alike", drop_after_s=600), group("other", cameras=2, codec="png", seed=7, drop_after_s=600))
+    one = settings(mqtt, kafka, *groups)
+    alone, plans = Share(one, clock=CLOCK), one.plans(clock=CLOCK)
+    frames = heard(alone, plans, mqtt.address)
+    (whole,) = alone.close()
+    workers = Workers(one.model_copy(update={"processes": 2}))
+    divided = heard(workers, plans, mqtt.address)
+    halves = workers.close()
     assert [replace(frame, sent_ns=0) for frame in frames] == [replace(frame, sent_ns=0) for frame in divided]
-    assert sorted(one.camera for each in accounts for one in each.cameras) == [f"alike-{n}" for n in range(CAMERAS)]
-    assert [account.counts["confirmed"], sum(each.counts["confirmed"] for each in accounts)] == [CAMERAS * 8] * 2
-    assert {len(each.cameras) for each in accounts} == {2, 3}
+    names = sorted(one.camera for half in halves for account in half.accounts for one in account.cameras)
+    assert names == [*(f"alike-{number}" for number in range(CAMERAS)), "other-0", "other-1"]
+    for found in ([whole], halves):
+        assert sum(account.counts["confirmed"] for one in found for account in one.accounts) == (CAMERAS + 2) * 8
+    assert {sum(len(account.cameras) for account in half.accounts) for half in halves} == {3, 4}
 
 
 def test_cameras_connect_as_many_a_second_as_are_asked_for(mqtt: Broker, kafka: Broker) -> None:
     for processes, connect in ((1, lambda told: Share(told, clock=CLOCK)), (2, Workers)):
-        told = settings(mqtt, kafka, fleet=f"slowly-{processes}", cameras=20, ramp_hz=10, processes=processes)
+        told = settings(mqtt, kafka, group(f"slowly-{processes}", cameras=20), ramp_hz=10, processes=processes)
         began_ns = CLOCK.ticks_ns()
         cameras = connect(told)
         assert CLOCK.ticks_ns() - began_ns >= 1.8 * SECOND_NS
-        cameras.drive(told.plan(clock=CLOCK), done=lambda: True, tell=lambda _: None)
+        cameras.drive(told.plans(clock=CLOCK), done=lambda: True, tell=lambda _: None)
         cameras.close()
+
+
+def test_groups_differ_in_one_run_and_what_nobody_answers_is_sent_all_the_same(mqtt: Broker, kafka: Broker) -> None:
+    gate, fence = group("gate", rate_hz=20, codec="png"), group("fence", cameras=2, rate_hz=5, qos=0)
+    told = settings(mqtt, kafka, gate, fence)
+    standings: list[Standing] = []
+    with peer(mqtt.address) as reader:
+        reader.listen("cameras/+/frames")
+        fleet = Fleet(told, clock=CLOCK)
+        fleet.run(done=lambda: False, tell=standings.append)
+        eventually(lambda: len(reader.heard) == (CAMERAS + 2) * 8, within_s=30)
+        accounts = fleet.close()
+    counts = {name: (one["sent"], one["confirmed"], one["codec"]) for name, one in accounts.items()}
+    assert counts == {"gate": (CAMERAS * 8, CAMERAS * 8, "png"), "fence": (16, 0, "raw")}
+    assert {name: (tally.connected, tally.sent) for name, tally in standings[-1].items()} == {
+        "gate": (CAMERAS, CAMERAS * 8),
+        "fence": (2, 16),
+    }
+    entries = of_run(kafka.address, told.run, client=Client.AUTO, clock=CLOCK)
+    plans = {entry.fleet: entry for entry in entries if isinstance(entry, Plan)}
+    assert plans["gate"].start_ns == plans["fence"].start_ns
+    assert [entry.name for entry in entries if isinstance(entry, Closing) and "cpu_s" in entry.summary] == ["gate"]
 
 
 def test_a_process_that_cannot_connect_says_why(kafka: Broker) -> None:
     nowhere = f"127.0.0.1:{addresses.free_port()}"
-    told = FleetSettings(mqtt=nowhere, kafka=kafka.address, run="nowhere", cameras=2, processes=2)
+    told = FleetSettings(mqtt=nowhere, kafka=kafka.address, run="nowhere", groups=(group("lost"),), processes=2)
     with pytest.raises(UnreachableError, match=f"MQTT broker does not answer at {nowhere}; start it with: edgewise up"):
         Workers(told)
 
 
 def test_a_fleet_joins_a_run_that_is_under_way_and_no_other(mqtt: Broker, kafka: Broker) -> None:
-    first = settings(mqtt, kafka, fleet="first")
-    second = first.model_copy(update={"fleet": "second", "attach": True})
+    first = settings(mqtt, kafka, group("first"))
+    second = first.model_copy(update={"groups": (group("second"),), "attach": True})
     with pytest.raises(ConfigError, match=f"--attach '{first.run}': no fleet of such a run is there"):
         Fleet(second, clock=CLOCK)
     leading = Fleet(first, clock=CLOCK)
@@ -93,13 +120,13 @@ def test_a_fleet_joins_a_run_that_is_under_way_and_no_other(mqtt: Broker, kafka:
         Fleet(first.model_copy(update={"attach": True}), clock=CLOCK)
     joining = Fleet(second, clock=CLOCK)
     joining.run(done=lambda: False, tell=lambda _: None)
-    assert joining.close()["sent"] == CAMERAS * 8
+    assert joining.close()["second"]["sent"] == CAMERAS * 8
     leading.close()
     entries = of_run(kafka.address, first.run, client=Client.AUTO, clock=CLOCK)
     assert {entry.fleet for entry in entries if isinstance(entry, Plan)} == {"first", "second"}
     assert {entry.name for entry in entries if isinstance(entry, Closing)} == {"first", "second"}
     with pytest.raises(ConfigError, match="its fleets have ended"):
-        Fleet(second.model_copy(update={"fleet": "third"}), clock=CLOCK)
+        Fleet(second.model_copy(update={"groups": (group("third"),)}), clock=CLOCK)
 
 
 def test_too_few_open_files_are_found_before_the_start(mqtt: Broker, kafka: Broker) -> None:
@@ -121,16 +148,18 @@ def test_a_broker_with_too_few_open_files_is_found_too(mqtt: Broker, kafka: Brok
     broker.rlimit(psutil.RLIMIT_NOFILE, (400, before[1]))
     try:
         with pytest.raises(ConfigError, match="may open 400 files, one for each"):
-            open_files.allow(settings(mqtt, kafka, cameras=500))
+            open_files.allow(settings(mqtt, kafka, group("many", cameras=500)))
     finally:
         broker.rlimit(psutil.RLIMIT_NOFILE, before)
 
 
 def test_a_limit_that_may_be_raised_is_raised() -> None:
     script = (
-        "import resource; from producers.fleet import open_files; from producers.fleet.settings import FleetSettings;"
+        "import resource; from producers.fleet import open_files;"
+        "from producers.fleet.settings import FleetSettings, Group;"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096));"
-        "open_files.allow(FleetSettings(mqtt='far:1', kafka='far:2', run='r', cameras=1000, processes=2));"
+        "groups = (Group(cameras=1000),);"
+        "open_files.allow(FleetSettings(mqtt='far:1', kafka='far:2', run='r', groups=groups, processes=2));"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)

@@ -11,7 +11,7 @@ from edgewise.messages import Codec, decode_frame
 from edgewise.mqtt.outbox import Answer
 from producers.camera.camera import AGAIN_NS, LATE_NS, Camera, Tally
 from producers.fleet.run import lateness
-from producers.fleet.settings import FleetSettings
+from producers.fleet.settings import FleetSettings, Group
 from tests.fakes import MemoryOutbox
 
 START_NS: Final = 1_763_000_000 * SECOND_NS
@@ -231,27 +231,32 @@ SETTINGS: Final = {"mqtt": "localhost:1883", "kafka": "localhost:9092", "run": "
 
 
 def test_a_fleet_is_told_what_it_needs() -> None:
-    assert FleetSettings.model_validate(SETTINGS | {"fleet": "cam-2", "codec": "png"}).codec is Codec.PNG
+    assert Group.model_validate({"name": "cam-2", "codec": "png"}).codec is Codec.PNG
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"fleet": "Bad Name/+"},
-        {"fleet": "a" * 41},
-        {"fleet": ""},
-        {"run": "a run"},
-        {"run": "run\n"},
+        {"name": "Bad Name/+"},
+        {"name": "a" * 41},
+        {"name": ""},
         {"seed": -1},
         {"rate_hz": 0},
         {"window": 0},
         {"frames": 0},
         {"codec": "gif"},
+        {"qos": 2},
     ],
 )
 def test_a_fleet_refuses_what_would_break_its_frames(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
-        FleetSettings.model_validate(SETTINGS | wrong)
+        Group.model_validate(wrong)
+
+
+@pytest.mark.parametrize("run", ["a run", "run\n", ""])
+def test_a_fleet_refuses_a_run_that_would_break_its_keys(run: str) -> None:
+    with pytest.raises(ValidationError, match="run"):
+        FleetSettings.model_validate(SETTINGS | {"run": run})
 
 
 def test_lateness_is_exact_and_absent_where_nothing_was_sent() -> None:

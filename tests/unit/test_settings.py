@@ -17,13 +17,16 @@ from consumers.gateway.run import GatewaySettings
 from consumers.ledger.run import LedgerSettings
 from edgewise.account import Plan
 from edgewise.places import CHECKOUT
-from producers.fleet.settings import FleetSettings
+from producers.fleet.groups import Declared
+from producers.fleet.settings import FleetSettings, Group
 
 SETTINGS: Final[list[type[BaseModel]]] = [
     BridgeSettings,
     GatewaySettings,
     ClusterSettings,
     FleetSettings,
+    Group,
+    Declared,
     LedgerSettings,
     Scenario,
     scenario.Fleet,
@@ -146,7 +149,10 @@ GOOD: Final[dict[type[BaseModel], dict[str, Any]]] = {
     ClusterSettings: {"kafka": "localhost:9092"},
     FleetSettings: ADDRESSES | {"run": "one"},
     LedgerSettings: {"kafka": "localhost:9092", "run": "one", "out": "runs"},
-    **{key: {} for key in (Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster, scenario.Search)},
+    **{
+        key: {}
+        for key in (Group, Declared, Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster, scenario.Search)
+    },
 }
 
 
@@ -180,18 +186,20 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (ClusterSettings, {"executor_cores": -1}),
         (FleetSettings, {"run": "with blanks"}),
         (FleetSettings, {"run": ""}),
-        (FleetSettings, {"fleet": "Yard"}),
-        (FleetSettings, {"cameras": 0}),
+        (Group, {"name": "Yard"}),
+        (Group, {"cameras": 0}),
         (FleetSettings, {"processes": 0}),
-        (FleetSettings, {"processes": 3, "cameras": 2}),
+        (FleetSettings, {"processes": 2}),
+        (FleetSettings, {"groups": ()}),
+        (FleetSettings, {"groups": ({"name": "gate"}, {"name": "gate"})}),
         (FleetSettings, {"ramp_hz": 0}),
-        (FleetSettings, {"rate_hz": 0}),
-        (FleetSettings, {"frames": 0}),
-        (FleetSettings, {"arrival": "weekly"}),
-        (FleetSettings, {"seed": -1}),
-        (FleetSettings, {"order": "sorted"}),
-        (FleetSettings, {"codec": "gif"}),
-        (FleetSettings, {"drop_after_s": 0}),
+        (Group, {"rate_hz": 0}),
+        (Group, {"frames": 0}),
+        (Group, {"arrival": "weekly"}),
+        (Group, {"seed": -1}),
+        (Group, {"order": "sorted"}),
+        (Group, {"codec": "gif"}),
+        (Group, {"drop_after_s": 0}),
         (FleetSettings, {"wait_s": 0}),
         (FleetSettings, {"wait_for": ("bridge", "broker")}),
         (LedgerSettings, {"tiers": ("cloud",)}),
@@ -223,5 +231,5 @@ def test_a_wrong_setting_is_refused_by_its_name(settings: type[BaseModel], wrong
 
 
 def test_the_orders_of_the_images_are_the_same_everywhere() -> None:
-    allowed = [get_args(one.model_fields["order"].annotation) for one in (scenario.Fleet, FleetSettings, Plan)]
-    assert allowed == [("stored", "shuffled")] * 3
+    allowed = [get_args(one.model_fields["order"].annotation) for one in (scenario.Fleet, Group, Declared, Plan)]
+    assert allowed == [("stored", "shuffled")] * 4
