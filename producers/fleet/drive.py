@@ -106,7 +106,8 @@ class _Drive:
                     if all(camera.finished() for camera in self._cameras):
                         break
             for camera in self._rota.take():
-                self._look_after(camera)
+                if camera.name not in self._waiting:  # those have turns, and a pace, of their own
+                    self._look_after(camera)
             for camera in self._sockets.ready(wait_s=self._until_due_s()):
                 self._look_after(camera)
         self._give_up()

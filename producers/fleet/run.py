@@ -27,6 +27,8 @@ COLUMNS: Final = (
     *(TextColumn("{task.description:<17}"), BarColumn(bar_width=20), MofNCompleteColumn()),
     *(TextColumn("{task.fields[said]}"), TimeElapsedColumn()),
 )
+REFRESH_HZ: Final = 2
+"""Of what is shown: to draw it takes milliseconds, which frames wait for."""
 ON_KAFKA: Final = {"cluster"}
 """Those of the parts waited for that say on ``runs`` that they are ready; the others say it over MQTT."""
 
@@ -153,7 +155,7 @@ def run(settings: FleetSettings) -> tuple[Mapping[str, dict[str, Any]], int]:
     say(f"fleet: run {name}; account for it with: edgewise ledger --run {name} --out runs/{name}")
     fleet = Fleet(settings, clock=SystemClock())
     stop.holding = True
-    with Progress(*COLUMNS, console=Console(file=sys.stderr)) as progress:
+    with Progress(*COLUMNS, console=Console(file=sys.stderr), refresh_per_second=REFRESH_HZ) as progress:
         fleet.run(done=lambda: stop.asked, tell=_bars(progress, fleet.plans))
     accounts = fleet.close()
     for group, summary in accounts.items():

@@ -1,5 +1,6 @@
 """The cameras of one process: all of a fleet's, or every Nth."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +121,7 @@ class Share:
             )
             self._cameras[group.name].append(camera)
             everyone.append(camera)
+        gc.freeze()  # or the collector goes through all of them again and again, and frames wait for it
         drive(
             everyone,
             clock=self._clock,
