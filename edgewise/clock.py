@@ -21,6 +21,11 @@ class Clock(Protocol):
         """Return at ``tick_ns``, at once if it has passed."""
 
 
+def thread_spent_ns() -> int:
+    """Give the processor time that the calling thread has used."""
+    return time.thread_time_ns()
+
+
 class SystemClock:
     """The real one."""
 

@@ -86,6 +86,18 @@ class WarmUp(Strict):
     """Of the windows compared."""
 
 
+class Steadiness(Strict):
+    """How evenly the machine worked: a small piece of work, done on each core again and again while the run lasted."""
+
+    probes: int
+    probe_us: float
+    """Median of the processor time that it took."""
+    slowest: float
+    """The slowest probe, as a multiple of its core's median."""
+    uneven_share: float
+    """Of the probes, that took a fifth more than their core's median, or less than it in the same proportion."""
+
+
 class FrameCounts(Strict):
     """The funnel, before the tiers part."""
 
@@ -309,6 +321,8 @@ class Summary(Strict):
     """By which money and energy are modelled; None if none was declared."""
     warm_up: WarmUp | None = None
     """None if the run was too short to have one."""
+    steadiness: Steadiness | None = None
+    """Of the machine; None where nobody watched it."""
     phases: list[Phase] = []
     """None with a single fleet."""
     frames: FrameCounts

@@ -1,6 +1,7 @@
 """The runs of a scenario, one after the other: each has its own parts, folder and verdict."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Any
 from brokers.up import up
 from compare import tariff
 from compare.reports import page, report
-from compare.runs import ceiling, runfolder
+from compare.runs import ceiling, runfolder, steadiness
 from compare.runs.laps import Laps
 from compare.runs.parts import Brokers, Parts
+from compare.runs.steadiness import Watch
 from compare.scenario import Scenario, order
 from compare.tariff import Tariff
 from consumers.ledger.run import write
@@ -25,7 +27,7 @@ from edgewise.kafka import Client
 from edgewise.messages import Tier
 from edgewise.options import BrokerKind
 from edgewise.parts import say
-from edgewise.summary import Generator, Reason, Summary
+from edgewise.summary import Generator, Reason, Steadiness, Summary
 from models import card
 from models.engine import model_file
 
@@ -116,11 +118,13 @@ class Runs:
         brokers, clock = self._brokers, self._clock
         generator = ceiling.judged(scenario.fleet, ceiling_hz=self._ceiling_hz)
         parts = Parts(scenario, tiers, folder, brokers=brokers, clock=clock)
+        watch = Watch(os.sched_getaffinity(0) | set(scenario.gateway.cores) | set(scenario.cluster.cores))
         died: PartDiedError | None = None
         began_ns = clock.now_ns()
         try:
-            parts.start()
-            parts.follow()
+            with watch:
+                parts.start()
+                parts.follow()
         except PartDiedError as error:
             died = error
             say(str(error))
@@ -139,6 +143,7 @@ class Runs:
             self.laps.divide(began_ns, ended_ns, [entry for entry in entries if isinstance(entry, Plan)])
             closings = [entry for entry in entries if isinstance(entry, Closing)]
             summary = with_costs(with_death(summary, died), closings).model_copy(update={"generator": generator})
+            summary = with_steadiness(summary, watch.found())
             prices = tariff.read(scenario.tariff)
             summary = tariff.priced(summary, prices)
             write(summary, folder)
@@ -171,6 +176,12 @@ def _facts(scenario: Scenario, prices: Tariff | None) -> dict[str, Any]:
         "dataset_sha256": dataset.SPLITS["test"].sha256,
         "tariff": prices and prices.model_dump(mode="json"),
     }
+
+
+def with_steadiness(summary: Summary, found: Steadiness | None) -> Summary:
+    """Add how evenly the machine worked, and a remark if that was not evenly enough."""
+    remarks = [*summary.remarks, *([steadiness.remark(found)] if found and steadiness.unsteady(found) else [])]
+    return summary.model_copy(update={"steadiness": found, "remarks": remarks})
 
 
 def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:

@@ -34,7 +34,7 @@ SETTINGS: Final[list[type[BaseModel]]] = [
     scenario.Cluster,
 ]
 PARTS: Final = ("edgewise", "models", "producers", "brokers", "consumers", "compare")
-UNITS: Final = ("_ns", "_s", "_ms", "_hz", "_bytes", "_mb", "_share", "_j", "_w", "_w_per_core", "_years")
+UNITS: Final = ("_ns", "_us", "_s", "_ms", "_hz", "_bytes", "_mb", "_share", "_j", "_w", "_w_per_core", "_years")
 COUNTS: Final = {
     *("attempts", "batch", "bridged", "bridged_copies", "cameras", "classes", "confirmed", "copies", "correct"),
     *(
@@ -50,7 +50,7 @@ COUNTS: Final = {
     ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
     *("classified", "cores_busy", "below_floor"),
-    *("connected", "late", "dropped", "processes"),
+    *("connected", "late", "dropped", "processes", "probes"),
     *("differ", "beyond_ties", "allowed", "repeats", "rounds", "passes", "batches"),
     *("samples", "measured", "starved_cameras", "said", "from_cameras", "not_with_cameras"),
     *("late_readings", "receipt", "receipts", "predict_max", "cores", "executor_cores"),
@@ -75,7 +75,7 @@ WITHOUT_UNIT: Final = {
     *("accuracy", "agreement", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
     *("p50", "p90", "p99", "p999", "min", "max", "found", "limit"),  # of a model whose own field has the unit
     *("sigma", "depth"),  # of an arrival pattern
-    *("apart", "rate_hz_per_core", "median", "most_times", "accuracy_points"),
+    *("slowest", "apart", "rate_hz_per_core", "median", "most_times", "accuracy_points"),
     *("a", "b", "difference"),  # of a figure that has its unit beside it
     *("low", "high"),  # of an interval, in the unit of what it is of
     *("share", "on_time", "accuracy_difference", "mcnemar_p", "starved_times", "stable_within"),

@@ -11,7 +11,7 @@ from compare.scenario import Fleet, Kind, Placement, Scenario, Search
 from compare.searches import capacity, crossover, sweep
 from compare.searches.steps import DisturbedError, criteria, step
 from edgewise.messages import Tier
-from edgewise.summary import Generator, Reason, Summary
+from edgewise.summary import Generator, Reason, Steadiness, Summary
 from models import card
 from models.engine import model_file
 from tests.tables import Told
@@ -91,6 +91,22 @@ def test_a_disturbed_run_is_run_again_and_ends_the_search_the_second_time() -> N
         ["late generator"],
         {},
     )
+
+
+def on_a_machine(summary: Summary, *, uneven_share: float) -> Summary:
+    found = Steadiness(probes=100, probe_us=30, slowest=2, uneven_share=uneven_share)
+    return summary.model_copy(update={"steadiness": found})
+
+
+def test_a_step_that_fails_on_an_unsteady_machine_is_run_again_and_one_that_holds_is_not() -> None:
+    failed, held = growing(alone(), by=0.5).summary(), alone().summary()
+    told = [on_a_machine(failed, uneven_share=0.3), on_a_machine(held, uneven_share=0.3)]
+    found = step(runs(*told), SCENARIO, Tier.GATEWAY)
+    assert (found.sustained, found.uneven_share) == (True, 0.3)
+    told = [on_a_machine(failed, uneven_share=0.3), on_a_machine(failed, uneven_share=0.02)]
+    found = step(runs(*told, held), SCENARIO, Tier.GATEWAY)
+    assert (found.sustained, found.uneven_share) == (False, 0.02)
+    assert not step(runs(*[on_a_machine(failed, uneven_share=0.3)] * 3, held), SCENARIO, Tier.GATEWAY).sustained
 
 
 def limited(limits_hz: dict[Tier, float]) -> Callable[[Scenario, Tier], tuple[str, Summary]]:
