@@ -162,7 +162,7 @@ class Plan(_Entry):
         return order[place]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1000)
 def _end_ns(plan: Plan) -> int:
     """See Plan.end_ns; chance has no bound, so that the moments themselves are asked, once."""
     if isinstance(plan.arrival, Periodic):

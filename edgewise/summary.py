@@ -292,8 +292,8 @@ class Phase(Strict):
     cameras: int
     """Of all fleets whose schedules are under way as it begins."""
     frames: int
-    """Due in it."""
-    offered_hz: float
+    """Scheduled in it, those of the warm-up too."""
+    scheduled_hz: float
     latency_ms: dict[str, PhaseLatency]
     """By tier."""
 

@@ -247,7 +247,7 @@ def phase_cells(summary: Summary, phase: Phase) -> tuple[str, ...]:
     """Give a phase's row: who joined, when, how much was asked, and each tier's latency."""
     found = [phase.latency_ms[name] for name in summary.tiers]
     late = [cell(value) for one in found for value in (one.p50, one.p99)]
-    asked = (cell(phase.begins_s), count(phase.cameras), count(phase.frames), cell(phase.offered_hz))
+    asked = (cell(phase.begins_s), count(phase.cameras), count(phase.frames), cell(phase.scheduled_hz))
     return (", ".join(phase.joined), *asked, *late)
 
 

@@ -118,7 +118,7 @@ class Runs:
         brokers, clock = self._brokers, self._clock
         generator = ceiling.judged(scenario.fleet, ceiling_hz=self._ceiling_hz)
         parts = Parts(scenario, tiers, folder, brokers=brokers, clock=clock)
-        watch = Watch(os.sched_getaffinity(0) | set(scenario.gateway.cores) | set(scenario.cluster.cores))
+        watch = Watch(os.sched_getaffinity(0) | set(scenario.gateway.cores) | set(scenario.cluster.cores), clock=clock)
         died: PartDiedError | None = None
         began_ns = clock.now_ns()
         try:
@@ -140,10 +140,15 @@ class Runs:
             raise died from None
         with self.laps.lap("report"):
             entries = of_run(brokers.kafka, folder.name, client=brokers.client, clock=clock)
-            self.laps.divide(began_ns, ended_ns, [entry for entry in entries if isinstance(entry, Plan)])
+            plans = [entry for entry in entries if isinstance(entry, Plan)]
+            self.laps.divide(began_ns, ended_ns, plans)
             closings = [entry for entry in entries if isinstance(entry, Closing)]
             summary = with_costs(with_death(summary, died), closings).model_copy(update={"generator": generator})
-            summary = with_steadiness(summary, watch.found())
+            sending = {
+                "from_ns": min((plan.start_ns for plan in plans), default=began_ns),
+                "until_ns": max((plan.end_ns() for plan in plans), default=ended_ns),
+            }
+            summary = with_steadiness(summary, watch.found(**sending))
             prices = tariff.read(scenario.tariff)
             summary = tariff.priced(summary, prices)
             write(summary, folder)

@@ -1,8 +1,9 @@
 """How evenly the machine works while a run lasts: what else it does slows a core, and nothing in the run shows why.
 
 A small piece of work is done again and again on each core, and timed by the processor time
-that it took. Waiting for the core does not count, so that the run's own load does not: what
-does is a host that lets two virtual cores share one, or a clock that is turned down.
+that it took. Waiting for the core does not count, so that the run's own load hardly does: what
+does is a host that lets two virtual cores share one, or a clock that is turned down. Where
+this machine's own cores share one (SMT), a load that comes and goes shows here, too.
 """
 
 import os
@@ -14,7 +15,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from edgewise.clock import thread_spent_ns
+from edgewise.clock import Clock, thread_spent_ns
 from edgewise.summary import Reason, Steadiness
 
 EVERY_S: Final = 0.5
@@ -25,6 +26,7 @@ WORK: Final = bytes(range(256)) * 64
 TIMES: Final = 8
 UNEVEN: Final = 1.2
 """Of the median of its core, or that part of it: a probe beyond is uneven."""
+FOR_EVER_NS: Final = 2**63
 MOST_SHARE: Final = 0.1
 """Of uneven probes: a machine with more is unsteady."""
 
@@ -32,8 +34,9 @@ MOST_SHARE: Final = 0.1
 class Watch:
     """Probes cores in a thread while the block lasts."""
 
-    def __init__(self, cores: Collection[int]) -> None:
-        self._took_us: dict[int, list[float]] = {core: [] for core in sorted(cores)}
+    def __init__(self, cores: Collection[int], *, clock: Clock) -> None:
+        self._clock = clock
+        self._took_us: dict[int, list[tuple[int, float]]] = {core: [] for core in sorted(cores)}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgewise-steadiness", daemon=True)
 
@@ -51,11 +54,13 @@ class Watch:
         while not self._over.wait(EVERY_S):
             for core, took_us in self._took_us.items():
                 os.sched_setaffinity(0, {core})  # of this thread alone
-                took_us.append(probe_us())
+                took_us.append((self._clock.now_ns(), probe_us()))
 
-    def found(self) -> Steadiness | None:
-        """Say how it was; None if it was too short to say."""
-        return steadiness(list(self._took_us.values()))
+    def found(self, *, from_ns: int = 0, until_ns: int = FOR_EVER_NS) -> Steadiness | None:
+        """Say how it was between two moments; None if that was too short to say."""
+        return steadiness(
+            [[us for now_ns, us in took_us if from_ns <= now_ns < until_ns] for took_us in self._took_us.values()]
+        )
 
 
 def probe_us() -> float:

@@ -25,6 +25,8 @@ def find(plans: Sequence[Plan], tiers: Sequence[Rows], *, from_ns: int, split: b
 
 def _phases(plans: Sequence[Plan], tiers: Sequence[Rows], *, from_ns: int, split: bool) -> Iterator[Phase]:
     due_ns = np.concatenate([found.due_ns for found in each_once(tiers, split=split)])
+    if not len(due_ns):
+        return
     begins_ns = sorted({plan.start_ns for plan in plans})
     ends_ns = [*begins_ns[1:], int(due_ns.max()) + 1]
     for begin_ns, end_ns in zip(begins_ns, ends_ns, strict=True):
@@ -36,7 +38,7 @@ def _phases(plans: Sequence[Plan], tiers: Sequence[Rows], *, from_ns: int, split
             joined=sorted(plan.fleet for plan in plans if plan.start_ns == begin_ns),
             cameras=sum(plan.cameras for plan in at_work),
             frames=frames,
-            offered_hz=round(frames / lasts_s, 3),
+            scheduled_hz=round(frames / lasts_s, 3),
             latency_ms={found.tier.value: _latency(found, begin_ns, end_ns, from_ns=from_ns) for found in tiers},
         )
 

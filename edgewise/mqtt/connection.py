@@ -55,7 +55,7 @@ class Connection:
         self._clock = clock
         self._in = bytearray()
         self._out = bytearray()
-        self._heard_ns = self._spoke_ns = clock.ticks_ns()
+        self._heard_ns = self._spoke_ns = self._pinged_ns = clock.ticks_ns()
         where = addresses.parse(address, option="--mqtt")
         try:
             self._socket = socket.create_connection((where.host, where.port), CONNECT_S)
@@ -154,12 +154,15 @@ class Connection:
         return packets
 
     def ping_if_quiet(self) -> None:
-        """Say something when nothing was said for half the time agreed on.
+        """Ping when nothing was said, or nothing heard, for half the time agreed on: QoS 0 has no answers.
 
         Raises:
             LostError: the connection is gone.
         """
-        if self._clock.ticks_ns() - self._spoke_ns > self._keep_alive_ns / 2 > 0:
+        now_ns = self._clock.ticks_ns()
+        since_ns = min(self._spoke_ns, max(self._heard_ns, self._pinged_ns))
+        if now_ns - since_ns > self._keep_alive_ns / 2 > 0:
+            self._pinged_ns = now_ns
             self.send(mqtt5.PingReqPacket().write())
 
     def wait(self, *, wait_s: float) -> None:

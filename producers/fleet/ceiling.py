@@ -29,8 +29,9 @@ def measured_hz(settings: FleetSettings, *, clock: Clock) -> float:
         clock: of the schedule.
 
     Raises:
-        InvalidRunError: nothing was sent.
+        InvalidRunError: nothing was sent, or a process died.
     """
+    open_files.have(settings.cameras, cameras=settings.cameras)  # the broker is in this process
     frames = math.ceil(FRAMES / settings.cameras)
     asked = {"frames": frames, "rate_hz": max(frames, RATE_HZ), "arrival": Periodic(), "drop_after_s": WITHIN_S}
     groups = tuple(group.model_copy(update=asked) for group in settings.groups)
@@ -40,10 +41,11 @@ def measured_hz(settings: FleetSettings, *, clock: Clock) -> float:
         plans = fast.plans(clock=clock)
         given_up = Deadline(clock, within_s=WITHIN_S)
         workers.drive(plans, done=given_up.passed, tell=lambda _: None)
-        accounts = [account for spent in workers.close() for account in spent.accounts]
+        spent = workers.close()
+    accounts = [account for one in spent for account in one.accounts]
     sent = sum(account.counts["sent"] for account in accounts)
-    if not sent:
-        raise InvalidRunError("what the cameras can send was not measured: nothing was sent")
+    if not sent or len(spent) < settings.processes:
+        raise InvalidRunError("what the cameras can send was not measured: a process died, or nothing was sent")
     late_ns = np.concatenate([account.late_ns for account in accounts])
     spent_s = frames / plans[0].rate_hz + int(late_ns.max()) / SECOND_NS
     return float(sent / spent_s)
@@ -51,7 +53,6 @@ def measured_hz(settings: FleetSettings, *, clock: Clock) -> float:
 
 def measure(settings: FleetSettings) -> dict[str, Any]:
     """Measure it as a command of its own; give the account."""
-    open_files.allow(settings)
     say("fleet: measuring what these cameras can send with nobody behind them ...")
     found_hz = measured_hz(settings, clock=SystemClock())
     return {"cameras": settings.cameras, "processes": settings.processes, "ceiling_hz": round(found_hz, 1)}

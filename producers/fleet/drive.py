@@ -79,8 +79,8 @@ class _Drive:
         self._sockets, self._rota = _Sockets(), _Rota(cameras, clock=clock)
         self._waiting: dict[str, Camera] = {}
         """Those that wait for something, by name, the longest first."""
-        self._at_once = max(1, round(ramp_hz * TICK_S))
-        self._tick_ns = 0
+        self._ramp_hz, self._may_connect = ramp_hz, 0.0
+        self._tick_ns = self._ticked_ns = clock.ticks_ns()
         due = ((camera.next_due_ns(), index) for index, camera in enumerate(cameras))
         self._due = [(due_ns, index) for due_ns, index in due if due_ns is not None]
         heapq.heapify(self._due)
@@ -130,13 +130,17 @@ class _Drive:
 
     def _look_after_waiting(self) -> None:
         """Connect again those who may, as many as a broker bears; let the others drop what is too late."""
-        connecting, enough = 0, Deadline(self._clock, within_s=TICK_S)
+        now_ns, enough = self._clock.ticks_ns(), Deadline(self._clock, within_s=TICK_S)
+        # What was not used is lost but for one tick's: a pause is not made up for by a storm.
+        more = (now_ns - self._ticked_ns) / SECOND_NS * self._ramp_hz
+        self._may_connect = min(self._may_connect + more, max(1.0, self._ramp_hz * TICK_S))
+        self._ticked_ns = now_ns
         for camera in list(self._waiting.values()):
             if camera.outbox.connection is None and camera.outbox.may_connect():
                 # Connecting may take its time; those who are connected must not wait for all who are not.
-                if connecting == self._at_once or enough.passed():
+                if self._may_connect < 1 or enough.passed():
                     continue
-                connecting += 1
+                self._may_connect -= 1
             self._look_after(camera)
 
     def _look_after(self, camera: Camera) -> None:

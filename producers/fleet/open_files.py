@@ -11,6 +11,10 @@ from producers.fleet.settings import FleetSettings
 
 SPARE: Final = 100
 """Of this process beside its cameras: libraries, Kafka, the data set."""
+BROKERS_SPARE: Final = 50
+"""Of a broker beside the cameras: listeners, log, bridge and gateway."""
+HERE: Final = {"127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1"}  # noqa: S104 - where others listen
+"""Addresses that a broker on this machine listens on for all, or for this machine."""
 
 
 def allow(settings: FleetSettings) -> None:
@@ -19,21 +23,30 @@ def allow(settings: FleetSettings) -> None:
     Raises:
         ConfigError: it may not be raised so far, or the broker of this machine has too low a limit.
     """
-    needed = len(settings.mine(0)) + SPARE
+    have(len(settings.mine(0)), cameras=settings.cameras)
+    theirs, needed = of_broker(settings.mqtt), settings.cameras + BROKERS_SPARE
+    if theirs is not None and theirs < needed:
+        raise ConfigError(
+            f"--cameras {settings.cameras}: the MQTT broker at {settings.mqtt} may open {theirs:,} files and needs "
+            f"{needed:,}; start it again with a higher limit (ulimit -n)"
+        )
+
+
+def have(connections: int, *, cameras: int) -> None:
+    """Raise this process' limit to so many connections and what else it has open.
+
+    Raises:
+        ConfigError: it may not be raised so far.
+    """
+    needed = connections + SPARE
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < needed:
         raise ConfigError(
-            f"--cameras {settings.cameras}: a process needs {needed:,} open files and may have {most:,}; "
+            f"--cameras {cameras}: a process needs {needed:,} open files and may have {most:,}; "
             "raise the hard limit (ulimit -Hn), or divide the fleet with --processes"
         )
     if now != resource.RLIM_INFINITY and now < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
-    theirs = of_broker(settings.mqtt) if settings.mqtt else None
-    if theirs is not None and theirs < settings.cameras:
-        raise ConfigError(
-            f"--cameras {settings.cameras}: the MQTT broker at {settings.mqtt} may open {theirs:,} files, one for "
-            "each; start it again with a higher limit (ulimit -n)"
-        )
 
 
 def of_broker(address: str) -> int | None:
@@ -45,7 +58,7 @@ def of_broker(address: str) -> int | None:
         listening = (
             one
             for one in psutil.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN and one.laddr.port == where.port
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == where.port and one.laddr.ip in HERE
         )
         pid = next((one.pid for one in listening if one.pid is not None), None)
         most = None if pid is None else psutil.Process(pid).rlimit(psutil.RLIMIT_NOFILE)[0]

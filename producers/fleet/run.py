@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edgewise import account, kafka, topics
 from edgewise.account import Closing, Entry, Plan
-from edgewise.clock import MILLISECOND_NS, Clock, SystemClock
+from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock, SystemClock
 from edgewise.entries import await_openings, of_run
 from edgewise.errors import ConfigError, InvalidRunError
 from edgewise.mqtt.presence import await_parts
@@ -29,6 +29,8 @@ COLUMNS: Final = (
 )
 REFRESH_HZ: Final = 2
 """Of what is shown: to draw it takes milliseconds, which frames wait for."""
+OVERDUE_S: Final = 60.0
+"""After the last frame was due, from which on a fleet counts as ended, whatever it says."""
 ON_KAFKA: Final = {"cluster"}
 """Those of the parts waited for that say on ``runs`` that they are ready; the others say it over MQTT."""
 
@@ -54,8 +56,10 @@ class Fleet:
         self._await_readers()
         if settings.cameras > settings.ramp_hz:
             say(f"fleet: connecting {settings.cameras:,} cameras, {settings.ramp_hz:,.0f} a second ...")
-        self._cameras: Cameras = Workers(settings) if settings.processes > 1 else Share(settings, clock=clock)
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
+        self._cameras: Cameras = Workers(settings) if settings.processes > 1 else Share(settings, clock=clock)
+        if settings.attach:
+            self._check_run()  # once more: meanwhile it may have ended
         self.plans = settings.plans(clock=clock)
 
     def _await_readers(self) -> None:
@@ -81,6 +85,9 @@ class Fleet:
         entries = of_run(settings.kafka, settings.run, client=settings.kafka_client, clock=self._clock)
         before = {entry.fleet for entry in entries if isinstance(entry, Plan)}
         over = {entry.name for entry in entries if isinstance(entry, Closing) and entry.part == "fleet"}
+        # One that was killed has no closing account.
+        late_ns = self._clock.now_ns() - round(OVERDUE_S * SECOND_NS)
+        over |= {entry.fleet for entry in entries if isinstance(entry, Plan) and entry.end_ns() < late_ns}
         option = "--attach" if settings.attach else "--run"
         for group in settings.groups:
             if group.name in before:

@@ -2,8 +2,8 @@
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +22,9 @@ from producers.fleet.settings import FleetSettings, Group
 
 CONNECTING: Final = 16
 """At once: a broker far away takes its time for each."""
+
+KEPT_S: Final = 5
+"""From one look after those that are connected to the next, while others are not."""
 
 Standing = Mapping[str, Tally]
 """How far the cameras are, by group."""
@@ -68,29 +71,48 @@ class Share:
         }
         self._encoded: dict[tuple[str, Codec, int], bytes] = {}
         self._mine = settings.mine(place)
+        self._kept_ns = clock.ticks_ns()
+        self._outboxes: Sequence[MqttOutbox] = ()
         self._outboxes = self._connected()
         self._tallies = {group.name: Tally() for group in settings.groups}
         self._cameras: dict[str, list[Camera]] = {group.name: [] for group in settings.groups}
 
     def _connected(self) -> list[MqttOutbox]:
-        """Connect the cameras, as many a second as are asked for."""
-        settings, began_ns = self._settings, self._clock.ticks_ns()
-        gap_ns = settings.processes * SECOND_NS / settings.ramp_hz
+        """Connect the cameras, as many a second as are asked for; those that are connected stay so meanwhile."""
+        gap_ns = round(self._settings.processes * SECOND_NS / self._settings.ramp_hz)
+        next_ns = self._clock.ticks_ns()
+        coming: list[Future[MqttOutbox]] = []
+        pool = ThreadPoolExecutor(min(CONNECTING, len(self._mine)))
+        try:
+            for group, index in self._mine:
+                if len(coming) >= CONNECTING:
+                    coming[-CONNECTING].result()  # no more at once, and none to be made up for later
+                while (now_ns := self._clock.ticks_ns()) < next_ns:
+                    self._clock.sleep_until(min(next_ns, now_ns + SECOND_NS))
+                    self.keep_alive(one.result() for one in coming if one.done())
+                next_ns = max(next_ns, now_ns) + gap_ns
+                coming.append(pool.submit(self._connect, group, index))
+            return [one.result() for one in coming]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-        def connected(number: int) -> MqttOutbox:
-            self._clock.sleep_until(began_ns + round(number * gap_ns))
-            group, index = self._mine[number]
-            return MqttOutbox(
-                settings.mqtt,
-                camera=f"{group.name}-{index}",
-                window=group.window,
-                qos=group.qos,
-                clock=self._clock,
-                run=settings.run,
-            )
+    def _connect(self, group: Group, index: int) -> MqttOutbox:
+        return MqttOutbox(
+            self._settings.mqtt,
+            camera=f"{group.name}-{index}",
+            window=group.window,
+            qos=group.qos,
+            clock=self._clock,
+            run=self._settings.run,
+        )
 
-        with ThreadPoolExecutor(min(CONNECTING, len(self._mine))) as pool:
-            return list(pool.map(connected, range(len(self._mine))))
+    def keep_alive(self, outboxes: Iterable[MqttOutbox] | None = None) -> None:
+        """Let connections that wait for the start, or some of them, say now and then that they are there."""
+        if self._clock.ticks_ns() < self._kept_ns + KEPT_S * SECOND_NS:
+            return
+        self._kept_ns = self._clock.ticks_ns()
+        for outbox in self._outboxes if outboxes is None else outboxes:
+            outbox.receive()
 
     def _payload(self, group: Group) -> Payload:
         """Give what encodes a group's images, each once: a real camera's encoder is hardware, ours must not be late."""

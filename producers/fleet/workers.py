@@ -42,6 +42,13 @@ class Workers:
             self._pipes.append(ours)
             self._processes.append(process)
         self._spent: list[Spent] = []
+        try:
+            self._await_connected()
+        except BaseException:
+            self._end()
+            raise
+
+    def _await_connected(self) -> None:
         for place, pipe in enumerate(self._pipes):
             match _said(pipe):
                 case EdgewiseError() as error:
@@ -49,18 +56,26 @@ class Workers:
                 case None:
                     raise InvalidRunError(f"the fleet's process {place} died before its cameras were connected")
 
+    def _end(self) -> None:
+        """End processes that nobody needs any more."""
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.terminate()
+            process.join()
+
     def drive(self, plans: Sequence[Plan], *, done: Callable[[], bool], tell: Tell) -> None:
         """Have every frame sent on schedule; ``tell`` hears how it goes with all of them."""
         standings: list[Standing] = [{} for _ in self._pipes]
         for pipe in self._pipes:
-            pipe.send(plans)
+            _tell(pipe, plans)
         at_work = {pipe: place for place, pipe in enumerate(self._pipes)}
         stopping = False
         while at_work:
             if done() and not stopping:
                 stopping = True
                 for pipe in at_work:
-                    pipe.send(STOP)
+                    _tell(pipe, STOP)
             for ready in wait(list(at_work), timeout=TICK_S):
                 assert isinstance(ready, Connection)  # noqa: S101 - nothing else was waited for
                 match _said(ready):
@@ -86,14 +101,19 @@ def _said(pipe: Connection) -> Any:  # noqa: ANN401 - whatever was sent
     """Give the other side's next word, or None if it has ended."""
     try:
         return pipe.recv()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):  # it may have died in the middle of a word
         return None
+
+
+def _tell(pipe: Connection, word: object) -> None:
+    """Say something to the other side; one that has ended is found when it is heard."""
+    with contextlib.suppress(OSError):
+        pipe.send(word)
 
 
 def _work(settings: FleetSettings, place: int, pipe: Connection) -> None:
     """Drive one share, by what comes through the pipe; without the other side there is nothing to do."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the other side is asked, and says so
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the other side too, which then says so
     try:
         share = Share(settings, place=place, clock=SystemClock())
     except EdgewiseError as error:
@@ -101,6 +121,8 @@ def _work(settings: FleetSettings, place: int, pipe: Connection) -> None:
         return
     with contextlib.suppress(BrokenPipeError):
         pipe.send(CONNECTED)
+        while not pipe.poll(1.0):
+            share.keep_alive()  # others may still be connecting
         if (plans := _said(pipe)) is not None:
             share.drive(plans, done=pipe.poll, tell=pipe.send)
             pipe.send(*share.close())

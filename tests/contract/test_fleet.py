@@ -1,5 +1,6 @@
 """Fleets on real brokers: divided among processes, attached to a run, connected at a pace, within their limits."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import psutil
 import pytest
 
 from brokers.broker import Broker
-from edgewise import addresses, topics
+from edgewise import account, addresses, topics
+from edgewise import kafka as clients
 from edgewise.account import Closing, Plan
 from edgewise.clock import SECOND_NS, SystemClock
 from edgewise.entries import of_run
@@ -63,11 +65,11 @@ def test_two_processes_send_what_one_sends_byte_for_byte(mqtt: Broker, kafka: Br
     divided = heard(workers, plans, mqtt.address)
     halves = workers.close()
     assert [replace(frame, sent_ns=0) for frame in frames] == [replace(frame, sent_ns=0) for frame in divided]
-    names = sorted(one.camera for half in halves for account in half.accounts for one in account.cameras)
+    names = sorted(one.camera for half in halves for each in half.accounts for one in each.cameras)
     assert names == [*(f"alike-{number}" for number in range(CAMERAS)), "other-0", "other-1"]
     for found in ([whole], halves):
-        assert sum(account.counts["confirmed"] for one in found for account in one.accounts) == (CAMERAS + 2) * 8
-    assert {sum(len(account.cameras) for account in half.accounts) for half in halves} == {3, 4}
+        assert sum(each.counts["confirmed"] for one in found for each in one.accounts) == (CAMERAS + 2) * 8
+    assert {sum(len(each.cameras) for each in half.accounts) for half in halves} == {3, 4}
 
 
 def test_cameras_connect_as_many_a_second_as_are_asked_for(mqtt: Broker, kafka: Broker) -> None:
@@ -107,6 +109,45 @@ def test_a_process_that_cannot_connect_says_why(kafka: Broker) -> None:
     told = FleetSettings(mqtt=nowhere, kafka=kafka.address, run="nowhere", groups=(group("lost"),), processes=2)
     with pytest.raises(UnreachableError, match=f"MQTT broker does not answer at {nowhere}; start it with: edgewise up"):
         Workers(told)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_died_before_the_start_takes_only_its_own_cameras_with_it(mqtt: Broker, kafka: Broker) -> None:
+    told = settings(mqtt, kafka, group("half", drop_after_s=0.5), processes=2, wait_s=5)
+    workers = Workers(told)
+    first, _ = multiprocessing.active_children()
+    first.kill()
+    first.join(10)
+    workers.drive(told.plans(clock=CLOCK), done=lambda: False, tell=lambda _: None)
+    (left,) = workers.close()
+    assert sum(len(each.cameras) for each in left.accounts) in {2, 3}
+
+
+def test_an_error_leaves_no_process_behind_and_nobody_waiting(mqtt: Broker, kafka: Broker) -> None:
+    told = settings(mqtt, kafka, group("left"), processes=2).model_dump_json()
+    script = (
+        "import sys; from producers.fleet.settings import FleetSettings; from producers.fleet.workers import Workers\n"
+        "if __name__ == '__main__':\n"
+        "    workers = Workers(FleetSettings.model_validate_json(sys.argv[1]))\n"
+        "    raise ValueError(workers)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, told], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "ValueError" in ended.stderr
+
+
+def test_a_run_whose_fleet_was_killed_and_is_long_over_takes_no_other(mqtt: Broker, kafka: Broker) -> None:
+    killed = settings(mqtt, kafka, group("killed"))
+    long_ago = CLOCK.now_ns() - 300 * SECOND_NS
+    topics.ensure(kafka.address)
+    producer = clients.producer(kafka.address)
+    plan = killed.groups[0].plan(run=killed.run, start_ns=long_ago)
+    producer.send(topics.RUNS, key=account.key(plan), value=account.encode(plan), receipt=0)
+    producer.close(within_s=20)
+    with pytest.raises(ConfigError, match="its fleets have ended"):
+        Fleet(killed.model_copy(update={"groups": (group("late"),), "attach": True}), clock=CLOCK)
 
 
 def test_a_fleet_joins_a_run_that_is_under_way_and_no_other(mqtt: Broker, kafka: Broker) -> None:
@@ -147,7 +188,7 @@ def test_a_broker_with_too_few_open_files_is_found_too(mqtt: Broker, kafka: Brok
     assert open_files.of_broker(mqtt.address) == before[0]
     broker.rlimit(psutil.RLIMIT_NOFILE, (400, before[1]))
     try:
-        with pytest.raises(ConfigError, match="may open 400 files, one for each"):
+        with pytest.raises(ConfigError, match="may open 400 files and needs 550"):
             open_files.allow(settings(mqtt, kafka, group("many", cameras=500)))
     finally:
         broker.rlimit(psutil.RLIMIT_NOFILE, before)

@@ -259,6 +259,22 @@ def test_a_camera_that_is_back_is_patient_again_from_the_beginning(mqtt: Broker)
     outbox.close()
 
 
+def test_a_camera_that_nobody_answers_keeps_its_connection(mqtt: Broker) -> None:
+    clock = ManualClock(start_ns=SECOND_NS)
+    outbox = RealOutbox(mqtt.address, camera="unanswered", window=1, qos=0, clock=clock)
+    connection = outbox.connection
+    assert connection is not None
+    for number in range(60):
+        clock.advance(by_ns=2 * SECOND_NS)
+        assert outbox.free()
+        outbox.send(number, b"x")
+        assert outbox.receive() == []
+        connection.wait(wait_s=0.02)
+        assert outbox.connection is connection, f"lost after {2 * number} s"
+    assert outbox.in_flight() == 0
+    outbox.close()
+
+
 def test_a_camera_pings_a_broker_that_has_nothing_to_say(mqtt: Broker) -> None:
     clock = ManualClock(start_ns=SECOND_NS)
     outbox = RealOutbox(mqtt.address, camera="quiet", window=1, clock=clock)

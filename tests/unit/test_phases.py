@@ -1,5 +1,7 @@
 """A fleet that joins a run under way begins a phase, and each phase has its own load and latency."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -34,10 +36,17 @@ def test_a_phase_goes_from_one_joining_to_the_next() -> None:
     assert (first.begins_s, first.joined, first.cameras) == (0, ["yard"], 4)
     assert (second.begins_s, second.joined, second.cameras) == (JOINS_S, ["late"], 8)
     assert first.frames + second.frames == len(told.due_ns)
-    assert [phase.offered_hz for phase in (first, second)] == pytest.approx([60, 60], rel=0.02)
+    assert [phase.scheduled_hz for phase in (first, second)] == pytest.approx([60, 60], rel=0.02)
     assert first.latency_ms["gateway"].p50 == pytest.approx(second.latency_ms["gateway"].p50, rel=0.05)
     assert first.latency_ms["cluster"].p50 == pytest.approx(250, rel=0.02)
     assert second.latency_ms["cluster"].p50 == pytest.approx(350, rel=0.02)
+
+
+def test_fleets_without_a_frame_of_these_tiers_have_no_phases() -> None:
+    told = Told()
+    other = told.plan.model_copy(update={"fleet": "late"})
+    rows = replace(told.rows(Tier.GATEWAY), due_ns=np.empty(0, np.int64))
+    assert phases.find([told.plan, other], [rows], from_ns=START_NS, split=True) == []
 
 
 def test_the_warm_up_counts_in_no_phase() -> None:

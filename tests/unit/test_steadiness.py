@@ -6,6 +6,7 @@ import pytest
 
 from compare.runs.rounds import with_steadiness
 from compare.runs.steadiness import MOST_SHARE, Watch, steadiness, unsteady
+from edgewise.clock import SystemClock
 from tests.real import eventually
 from tests.tables import Told
 
@@ -49,7 +50,7 @@ def test_an_unsteady_machine_is_a_remark_and_no_reason() -> None:
 
 def test_cores_are_probed_while_the_block_lasts_and_the_caller_keeps_its_own() -> None:
     cores = os.sched_getaffinity(0)
-    with Watch(cores) as watch:
+    with Watch(cores, clock=SystemClock()) as watch:
         eventually(lambda: (found := watch.found()) is not None and found.probes >= 2 * len(cores), within_s=20)
     found = watch.found()
     assert found is not None
