@@ -55,7 +55,7 @@ class Fleet:
         self._check_run()
         self._await_readers()
         if settings.cameras > settings.ramp_hz:
-            say(f"fleet: connecting {settings.cameras:,} cameras, {settings.ramp_hz:,.0f} a second ...")
+            say(f"fleet: connecting {settings.cameras:,} cameras, {settings.ramp_hz:,g} a second ...")
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
         self._cameras: Cameras = Workers(settings) if settings.processes > 1 else Share(settings, clock=clock)
         if settings.attach:
