@@ -128,7 +128,9 @@ def said(found: Crossover) -> str:
     first, last = found.probes[0].cameras, found.not_with_cameras
     before = "neither tier is shown to be better" if found.before is None else f"the {found.before} is the better tier"
     if found.after is None:
-        return f"From {first:,} to {last:,} cameras {before} {within}: no crossover in that range."
+        sure = max((probe.cameras for probe in found.probes if probe.better is found.before), default=first)
+        more = "" if sure == last else f"; with more, up to {last:,}, neither is shown to be"
+        return f"From {first:,} to {sure:,} cameras {before} {within}{more}: no crossover in that range."
     after = f"from {found.from_cameras:,} on it is the {found.after}, and with {last:,} not yet"
     return f"With {first:,} cameras {before} {within}; {after}."
 

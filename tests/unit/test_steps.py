@@ -171,6 +171,17 @@ def test_no_crossover_within_the_range_is_said() -> None:
     found = crossover.searched(scenario, limited({Tier.GATEWAY: 1e9, Tier.CLUSTER: 1e9}), GENERATOR)
     assert (found.after, found.from_cameras, found.not_with_cameras) == (None, None, 16)
     assert "no crossover in that range" in crossover.said(found)
+
+
+def test_loads_at_which_neither_tier_keeps_up_any_more_are_told_apart() -> None:
+    scenario = SCENARIO.model_copy(update={"search": Search(kind=Kind.CROSSOVER, most_times=4)})
+    found = crossover.searched(scenario, limited({Tier.GATEWAY: 1e9, Tier.CLUSTER: 1e9}), GENERATOR)
+    probes = [
+        probe.model_copy(update={"better": Tier.GATEWAY if probe.cameras < 16 else None}) for probe in found.probes
+    ]
+    told = crossover.said(found.model_copy(update={"before": Tier.GATEWAY, "probes": probes}))
+    assert "From 4 to 8 cameras the gateway is the better tier" in told
+    assert "; with more, up to 16, neither is shown to be: no crossover in that range." in told
     ended = crossover.searched(scenario, runs(disturbed(), disturbed()), GENERATOR)
     assert ended.verdict == "INVALID"
     assert crossover.said(ended) == "The search for answers within 500 ms did not come to its end."
