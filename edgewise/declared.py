@@ -25,11 +25,22 @@ def read(named: str, *, folder: Path, what: str) -> tuple[str, dict[str, Any]]:
     if not path.exists():
         path = Path(named)
     try:
-        return path.stem, tomllib.loads(path.read_text())
+        return path.stem, parsed(path, called=str(path))
     except OSError as error:
         raise ConfigError(f"no {what} {named!r}: neither a file nor one of {', '.join(shipped(folder))}") from error
+
+
+def parsed(path: Path, *, called: str) -> dict[str, Any]:
+    """Read a file's values; a complaint names it as it was ``called``.
+
+    Raises:
+        ConfigError: it is no TOML.
+        OSError: it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
+        raise ConfigError(f"{called} is no TOML: {error}") from error
 
 
 def explained(error: ValidationError, whole: type[BaseModel]) -> str:

@@ -87,8 +87,7 @@ def fleet(
     from producers.fleet import groups as files
     from producers.fleet.ceiling import measure
     from producers.fleet.run import run as start
-    from producers.fleet.schedule import asked
-    from producers.fleet.settings import FleetSettings, Group
+    from producers.fleet.settings import FleetSettings
 
     if run and attach:
         raise ConfigError(f"--run {run} and --attach {attach}: a new run and one that is under way; give one of them")
@@ -96,13 +95,12 @@ def fleet(
         _refuse_beside(context, groups)
         chosen = files.read(groups)
     else:
-        schedule = asked(arrival, cameras=cameras, rate_hz=rate_hz, frames=frames, duration_s=duration_s)
-        group = Group(
-            name=name,
-            arrival=schedule.arrival,
-            cameras=schedule.cameras,
-            rate_hz=schedule.rate_hz,
-            frames=schedule.frames,
+        declared = files.Declared(
+            cameras=cameras,
+            rate_hz=rate_hz,
+            frames=frames,
+            duration_s=duration_s,
+            arrival=arrival,
             seed=seed,
             order=order,  # type: ignore[arg-type]  # pydantic checks these, and says which are allowed
             codec=codec,  # type: ignore[arg-type]
@@ -110,7 +108,7 @@ def fleet(
             window=window,
             drop_after_s=drop_after_s,
         )
-        chosen = (group,)
+        chosen = (declared.group(name),)
     settings = FleetSettings(
         mqtt="" if ceiling else addresses.mqtt_address(mqtt),
         kafka="" if ceiling else addresses.kafka_address(kafka),

@@ -1,25 +1,19 @@
 """A fleet file: groups of cameras that differ, one TOML table for each."""
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from edgewise import declared
 from edgewise.errors import ConfigError
-from edgewise.messages import Codec
 from producers.fleet.schedule import asked
-from producers.fleet.settings import Group
+from producers.fleet.settings import Alike, Group
 
 TRACE = "trace:"
 
 
-class Declared(BaseModel):
-    """One group as its table in the file says it; what is not said is as on the command line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Declared(Alike):
+    """One group as its table in a file, or the command line, says it; what is not said is the same in both."""
 
     cameras: int | None = Field(default=None, ge=1)
     """How many; of a trace, its own."""
@@ -30,21 +24,9 @@ class Declared(BaseModel):
     duration_s: float | None = Field(default=None, gt=0)
     """In place of frames: as many as come in so long."""
     arrival: str = "periodic"
-    """Pattern, with settings: ``burst:on_s=1,off_s=4``; a trace's file is looked for beside this one."""
-    seed: int = Field(default=1, ge=0)
-    """Of phases and image order."""
-    order: Literal["stored", "shuffled"] = "stored"
-    """Of the images."""
-    codec: Codec = Codec.RAW
-    """Of the payloads."""
-    qos: Literal[0, 1] = 1
-    """MQTT's."""
-    window: int = Field(default=20, ge=1, le=65_535)
-    """Frames in flight of each camera."""
-    drop_after_s: float = Field(default=5.0, gt=0)
-    """A frame that could not be sent this long after it was due is dropped at source."""
+    """Pattern, with settings: ``burst:on_s=1,off_s=4``; a trace's file is looked for beside the group's own."""
 
-    def group(self, name: str, *, beside: Path) -> Group:
+    def group(self, name: str, *, beside: Path = Path()) -> Group:
         """Give the group that is meant.
 
         Raises:
@@ -54,20 +36,16 @@ class Declared(BaseModel):
         arrival = self.arrival
         if arrival.startswith(TRACE):
             arrival = f"{TRACE}{beside / arrival.removeprefix(TRACE)}"
-        sizes = {"cameras": self.cameras, "rate_hz": self.rate_hz, "frames": self.frames, "duration_s": self.duration_s}
-        schedule = asked(arrival, **sizes)  # type: ignore[arg-type]  # the fields' own types
+        schedule = asked(
+            arrival, cameras=self.cameras, rate_hz=self.rate_hz, frames=self.frames, duration_s=self.duration_s
+        )
         return Group(
             name=name,
             cameras=schedule.cameras,
             rate_hz=schedule.rate_hz,
             arrival=schedule.arrival,
             frames=schedule.frames,
-            seed=self.seed,
-            order=self.order,
-            codec=self.codec,
-            qos=self.qos,
-            window=self.window,
-            drop_after_s=self.drop_after_s,
+            **self.model_dump(include=set(Alike.model_fields)),
         )
 
 
@@ -78,11 +56,9 @@ def read(path: Path) -> tuple[Group, ...]:
         ConfigError: there is no such file, it is no TOML, or one of its groups is wrong; with its name.
     """
     try:
-        tables: Mapping[str, Any] = tomllib.loads(path.read_text())
+        tables = declared.parsed(path, called=f"--groups {path}")
     except OSError as error:
         raise ConfigError(f"--groups {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--groups {path} is no TOML: {error}") from error
     if not tables:
         raise ConfigError(f"--groups {path} has no group: a table for each, as in [gate] cameras = 4")
     return tuple(_read(name, table, path) for name, table in tables.items())

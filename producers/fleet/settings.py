@@ -20,10 +20,27 @@ LEAD_EACH_S: Final = 0.000_5
 Awaited = Literal["bridge", "gateway", "cluster"]
 
 
-class Group(BaseModel):
-    """Cameras that are alike, by one plan."""
+class Alike(BaseModel):
+    """What cameras of a group have in common, whoever says how many they are and when they send."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=1, ge=0)
+    """Of phases and image order."""
+    order: Literal["stored", "shuffled"] = "stored"
+    """Images in the split's stored order, dealt to the cameras in turn; or a seeded permutation."""
+    codec: Codec = Codec.RAW
+    """Of the payloads."""
+    qos: Literal[0, 1] = 1
+    """MQTT's: 0 is at most once, and nobody says what arrived."""
+    window: int = Field(default=20, ge=1, le=65_535)
+    """Frames in flight of each camera."""
+    drop_after_s: float = Field(default=5.0, gt=0)
+    """A frame that could not be sent this long after it was due is dropped at source."""
+
+
+class Group(Alike):
+    """Cameras that are alike, by one plan."""
 
     name: str = Field(default="camera", pattern=r"^[a-z0-9-]{1,40}$")
     """Of the group, which is a fleet in the run's account; its cameras are <name>-0, <name>-1, ..."""
@@ -35,20 +52,8 @@ class Group(BaseModel):
     """How the frames come; a trace has as many cameras and frames as stand here."""
     frames: int = Field(default=1000, ge=1)
     """Frames of each camera; of a trace, of the camera that has most."""
-    seed: int = Field(default=1, ge=0)
-    """Of phases and image order."""
-    order: Literal["stored", "shuffled"] = "stored"
-    """Images in the split's stored order, dealt to the cameras in turn; or a seeded permutation."""
     split: Literal["test", "train"] = "test"
     """Of the data set."""
-    codec: Codec = Codec.RAW
-    """Of the payloads."""
-    qos: Literal[0, 1] = 1
-    """MQTT's: 0 is at most once, and nobody says what arrived."""
-    window: int = Field(default=20, ge=1, le=65_535)
-    """Frames in flight of each camera."""
-    drop_after_s: float = Field(default=5.0, gt=0)
-    """A frame that could not be sent this long after it was due is dropped at source."""
 
     def plan(self, *, run: str, start_ns: int) -> Plan:
         """Write down what the cameras are going to send, and when."""
