@@ -61,6 +61,11 @@ class Broker:
         return self._child.pid if self._child is not None and self._child.running() else None
 
     @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs, and before it was started."""
+        return None if self._child is None else self._child.exit_code
+
+    @property
     def log(self) -> Path:
         """What it said, over all its starts."""
         return self.data / "broker.log"
@@ -109,6 +114,10 @@ class Broker:
     def last_words(self) -> str:
         """Give the end of its log, for an error message."""
         return self._child.tail() if self._child is not None else "  | (it was never started)"
+
+    def last_lines(self) -> list[str]:
+        """Give the end of its log, line by line."""
+        return self._child.last_lines() if self._child is not None else []
 
     def stop(self, *, within_s: float = STOP_WITHIN_S) -> None:
         """Stop it cleanly, so that it writes down what it holds; kill it if that takes longer."""

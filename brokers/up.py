@@ -18,10 +18,13 @@ from typing import Final, NoReturn
 from brokers.broker import STOP_WITHIN_S, Broker
 from brokers.kafka.embedded import kafka
 from brokers.mqtt.embedded import Choice, mqtt
-from edgewise import addresses
+from brokers.secured.admission import admit
+from edgewise import addresses, metrics
 from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
+from edgewise.endpoint import NOWHERE, Place, serving
 from edgewise.errors import ConfigError, UnreachableError
-from edgewise.parts import say
+from edgewise.metrics import Reading
+from edgewise.parts import say, warn
 
 LOOK_AGAIN_NS: Final = SECOND_NS // 4
 CTRL_C: Final = 130
@@ -33,6 +36,11 @@ class Brokers:
 
     mqtt: Broker
     kafka: Broker
+
+    def readings(self) -> Iterator[Reading]:
+        """Give what there is to scrape now."""
+        for name, broker in (("mqtt", self.mqtt), ("kafka", self.kafka)):
+            yield metrics.BROKER_RUNNING.of(broker.pid is not None, name)
 
     def check(self) -> None:
         """Raise UnreachableError with the last words of a broker that has ended by itself."""
@@ -49,12 +57,14 @@ def up(
     kafka_port: int | None = None,
     data: Path | None = None,
     mqtt_broker: Choice = "auto",
+    secured: Path | None = None,
     clock: Clock | None = None,
 ) -> Iterator[Brokers]:
     """Start both brokers, wait until both answer, and stop both at the end, within 10 s.
 
     Without a port the usual one is taken when it is free, else another. Without
     ``data`` they keep what they hold in a temporary folder, which goes with them.
+    With ``secured``, a folder of secrets, they encrypt, and let in its users alone.
     Other commands find them meanwhile, see ``edgewise.addresses``.
 
     Raises:
@@ -66,20 +76,24 @@ def up(
     mqtt_at = _port(mqtt_port, usual=addresses.MQTT_PORT, option="--mqtt-port")
     kafka_at = _port(kafka_port, usual=addresses.KAFKA_PORT, option="--kafka-port")
     base = (data or Path(tempfile.mkdtemp(prefix="edgewise-"))).absolute()
-    brokers = Brokers(
-        mqtt(base / "mqtt", port=mqtt_at, choice=mqtt_broker, clock=clock),
-        kafka(base / "kafka", port=kafka_at, clock=clock),
-    )
-    try:
+    brokers: Brokers | None = None
+    try:  # from here on: Ctrl-C may come before there are brokers
+        brokers = Brokers(
+            mqtt(base / "mqtt", port=mqtt_at, choice=mqtt_broker, clock=clock, secured=secured),
+            kafka(base / "kafka", port=kafka_at, clock=clock, secured=secured),
+        )
         for broker in (brokers.mqtt, brokers.kafka):
             broker.launch()
         for broker in (brokers.mqtt, brokers.kafka):
             broker.await_answer()
+        if secured is not None:
+            admit(brokers.kafka.address, secured)
         with addresses.remember(mqtt=brokers.mqtt.address, kafka=brokers.kafka.address):
             yield brokers
     finally:
         with _undisturbed():
-            _stop(brokers, clock)
+            if brokers is not None:
+                _stop(brokers, clock)
             if data is None:
                 shutil.rmtree(base, ignore_errors=True)
 
@@ -90,7 +104,9 @@ def run_up(
     kafka_port: int | None = None,
     data: Path | None = None,
     mqtt_broker: Choice = "auto",
+    secured: Path | None = None,
     clock: Clock | None = None,
+    place: Place = NOWHERE,
 ) -> int:
     """Run both brokers until Ctrl-C or SIGTERM; return the exit code: 130 for Ctrl-C, else 0.
 
@@ -104,7 +120,19 @@ def run_up(
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _end)
     try:
-        with up(mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker, clock=clock) as brokers:
+        with (
+            serving(place, "up") as (told, _),
+            up(
+                mqtt_port=mqtt_port,
+                kafka_port=kafka_port,
+                data=data,
+                mqtt_broker=mqtt_broker,
+                secured=secured,
+                clock=clock,
+            ) as brokers,
+        ):
+            told.by(brokers.readings)
+            told.keeps(brokers.kafka.data, holds="data")
             print(f"mqtt  {brokers.mqtt.address}\nkafka {brokers.kafka.address}", flush=True)  # noqa: T201 - the result
             say(f"{brokers.mqtt.name} and {brokers.kafka.name} answer; other commands find them; Ctrl-C stops both")
             while True:
@@ -134,7 +162,7 @@ def _port(given: int | None, *, usual: int, option: str) -> int:
     if addresses.is_free(usual):
         return usual
     port = addresses.free_port()
-    say(f"port {usual} is taken by another program; using {port} (choose one yourself with {option})")
+    warn(f"port {usual} is taken by another program; using {port} (choose one yourself with {option})")
     return port
 
 

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from edgewise import arrivals
-from edgewise.arrivals import LONGEST_S, Arrival, Periodic, Trace
+from edgewise.arrivals import LONGEST_S, Arrival, Periodic, Trace, unpacked
 from edgewise.clock import SECOND_NS
 from edgewise.messages import Codec
 
@@ -77,13 +77,17 @@ class Plan(_Entry):
 
     Of no account where a trace says which images."""
     dataset: str
-    """For example cifar10."""
+    """cifar10, or pictures: those of a folder."""
     split: str
-    """test or train."""
+    """test or train; or the folder's name."""
     images: int = Field(ge=1, le=FRAMES_MOST)
     """Of the split."""
     dataset_sha256: str
     """Of the split's pixels and labels."""
+    labels: str = ""
+    """Packed as a trace's numbers: the class of each of a folder's pictures. Empty: the ledger has the data set."""
+    skipped: int = Field(default=0, ge=0)
+    """Files of the folder that could not be sent."""
     codec: Codec
     """Of the payloads."""
     drop_after_s: float = Field(gt=0, allow_inf_nan=False)
@@ -124,6 +128,14 @@ class Plan(_Entry):
             raise ValueError(f"the trace names image {arrival.images_beyond() - 1:,}")
         return images
 
+    @field_validator("labels")
+    @classmethod
+    def _one_an_image(cls, labels: str, info: ValidationInfo) -> str:
+        """Refuse classes of other images."""
+        if labels and len(unpacked(labels)) != info.data.get("images"):
+            raise ValueError(f"{len(unpacked(labels)):,} labels for {info.data.get('images')} images")
+        return labels
+
     def camera(self, index: int) -> str:
         """Name one camera."""
         return f"{self.fleet}-{index}"
@@ -158,8 +170,15 @@ class Plan(_Entry):
         place = (np.arange(self.frames_of(index), dtype=np.int64) * self.cameras + index) % self.images
         if self.order == "stored":
             return place
-        order = np.random.default_rng(self.seed).permutation(self.images).astype(np.int64)
-        return order[place]
+        return _shuffled(self.seed, self.images)[place]
+
+
+@lru_cache(maxsize=16)
+def _shuffled(seed: int, images: int) -> NDArray[np.int64]:
+    """Give a permutation of the images: one for all cameras of a plan, which takes long for many images."""
+    order = np.random.default_rng(seed).permutation(images).astype(np.int64)
+    order.setflags(write=False)
+    return order
 
 
 @lru_cache(maxsize=1000)
@@ -223,7 +242,27 @@ class Closing(_Entry):
     """Its counts, seconds and bytes."""
 
 
-Entry = Plan | CameraAccount | Opening | Closing
+class Sounding(_Entry):
+    """One exchange of a part with Kafka, to compare their clocks: Kafka's moment is the record's own stamp."""
+
+    kind: Literal["clock"] = "clock"
+    run: str
+    """The run."""
+    part: Part
+    """Which."""
+    name: str
+    """Which of its kind."""
+    number: int = Field(ge=0)
+    """Of those made one after the other, from 0."""
+    machine: str
+    """The start of the kernel that the part runs on; parts that have the same have one clock. Empty is not known."""
+    sent_ns: int = Field(ge=0, lt=2**62)
+    """When the part sent it."""
+    before_ns: int | None = Field(default=None, ge=0, lt=2**62)
+    """When the part heard that the one before this was stored."""
+
+
+Entry = Plan | CameraAccount | Opening | Closing | Sounding
 """One record on the topic ``runs``."""
 ENTRIES: Final[TypeAdapter[Entry]] = TypeAdapter(Annotated[Entry, Field(discriminator="kind")])
 
@@ -239,6 +278,8 @@ def key(entry: Entry) -> str:
             return f"{entry.run}/opening/{entry.part}/{entry.name}"
         case Closing():
             return f"{entry.run}/closing/{entry.part}/{entry.name}"
+        case Sounding():
+            return f"{entry.run}/clock/{entry.part}/{entry.name}/{entry.sent_ns}"
 
 
 def encode(entry: Entry) -> bytes:

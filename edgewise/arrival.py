@@ -41,6 +41,8 @@ class Arrival:
     """Where it came from, for a rejection: MQTT topic, or Kafka topic/partition@offset."""
     bridged_ns: int | None = None
     appended_ns: int | None = None
+    trace: str | None = None
+    """What its message carried, if it is followed: for whoever passes it on."""
 
 
 @dataclass(frozen=True, slots=True)

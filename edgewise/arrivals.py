@@ -46,7 +46,7 @@ def chance(seed: int, index: int) -> Draw:
 
 
 class _Pattern(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Periodic(_Pattern):
@@ -152,6 +152,11 @@ class Trace(_Pattern):
     def _can_be_unpacked(self) -> Self:
         unfolded(self)
         return self
+
+    @property
+    def size_bytes(self) -> int:
+        """Give what it takes of a plan."""
+        return len(self.counts) + len(self.gaps_ns) + len(self.images)
 
     def cameras(self) -> int:
         """Count the cameras."""

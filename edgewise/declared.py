@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -49,12 +49,15 @@ def explained(error: ValidationError, whole: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in wrong["loc"])
     if not place:  # it is no single value, but how they go together
         return str(wrong["ctx"]["error"])
+    if wrong["type"] == "missing":  # its input is all that stands around it
+        return f"{place} is missing"
     if wrong["type"] != "extra_forbidden":
         return f"{place} = {wrong['input']!r}: {wrong['msg']}"
     kind = whole
     for part in wrong["loc"][:-1]:
-        inner = kind.model_fields[str(part)].annotation
-        kind = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else kind
+        said = kind.model_fields[str(part)].annotation
+        inner = (one for one in get_args(said) or (said,) if isinstance(one, type) and issubclass(one, BaseModel))
+        kind = next(inner, kind)
     return f"{place} is not known; {meant(str(wrong['loc'][-1]), kind.model_fields)}"
 
 

@@ -2,6 +2,7 @@
 
 EdgewiseError
     ConfigError
+        RefusedError
     MissingError
     UnreachableError
     FrameError
@@ -13,7 +14,7 @@ prints it in one line and leaves with ``exit_code``; anything else is a bug and 
 its traceback.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
 
@@ -28,6 +29,10 @@ class ConfigError(EdgewiseError):
     """A setting is missing or wrong. Fix it and start again."""
 
     exit_code = 2
+
+
+class RefusedError(ConfigError):
+    """A broker is there and does not let us: its certificate, our password, or what we may do is wrong."""
 
 
 class MissingError(EdgewiseError):
@@ -75,9 +80,10 @@ class InvalidRunError(EdgewiseError):
 class PartDiedError(InvalidRunError):
     """A part of a run ended that should not have."""
 
-    def __init__(self, part: str, *, code: int | None, said: str) -> None:
-        self.part, self.code = part, code
-        super().__init__(f"the {part} ended with exit code {code}; {said}")
+    def __init__(self, part: str, *, code: int | None, log: str, last_words: Sequence[str]) -> None:
+        self.part, self.code, self.log, self.last_words = part, code, log, list(last_words)
+        said = "".join(f"\n  | {line}" for line in last_words)
+        super().__init__(f"the {part} ended with exit code {code}; the end of {log}:{said}")
 
 
 def meant(name: str, known: Collection[str]) -> str:

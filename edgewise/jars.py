@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edgewise import java, processes
@@ -25,6 +24,7 @@ from edgewise.clock import SECOND_NS, Clock, SystemClock
 from edgewise.errors import MissingError
 from edgewise.parts import say
 from edgewise.places import cache, locked
+from edgewise.show import drawing
 
 WANTED: Final = Path(__file__).with_name("jars.xml")
 TRIES: Final = 3
@@ -176,7 +176,7 @@ def _run_ivy(sort: Sort, scratch: Path, downloads: Path, log: Path, clock: Clock
 def _show(child: processes.Child, sort: Sort, downloads: Path, clock: Clock) -> None:
     """Show how far Ivy is, until it ends."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=drawing(), transient=True) as progress:
         if not progress.console.is_terminal:
             say(f"fetching {sort.what} (about {sort.size_mb} MB, once) ...")
         bar = progress.add_task(f"fetching {sort.what} (about {sort.size_mb} MB, once)")

@@ -29,8 +29,9 @@ from rich.text import Text
 
 from edgewise.clock import Clock, Deadline, SystemClock
 from edgewise.errors import ConfigError, UnreachableError
-from edgewise.kafka import HINT, no_topic
+from edgewise.kafka import HINT, access, no_topic
 from edgewise.kafka.pure import ANSWER_MS, reaching
+from edgewise.metrics import LAG_FRAMES, Reading
 from edgewise.show import count, grid
 from edgewise.topics import FRAMES
 
@@ -77,12 +78,18 @@ def of(address: str, group: str, *, topic: str = FRAMES) -> list[PartitionLag]:
         UnreachableError: Kafka does not answer.
         MissingError: it has no such topic.
     """
-    with reaching(address):
-        admin = KafkaAdminClient(
-            bootstrap_servers=address, bootstrap_timeout_ms=ANSWER_MS, request_timeout_ms=ANSWER_MS
-        )
-    with closing(admin):
+    with closing(_connected(address)) as admin:
         return _answered(lambda: _looked(admin, address, group, topic), address)
+
+
+def _connected(address: str) -> Any:  # noqa: ANN401 - ships no types
+    with reaching(address):
+        return KafkaAdminClient(
+            bootstrap_servers=address,
+            bootstrap_timeout_ms=ANSWER_MS,
+            request_timeout_ms=ANSWER_MS,
+            **access.pure(),
+        )
 
 
 def _looked(admin: Any, address: str, group: str, topic: str) -> list[PartitionLag]:  # noqa: ANN401 - ships no types
@@ -105,7 +112,7 @@ def _answered(ask: Callable[[], T], address: str) -> T:
             return ask()
         except KafkaError as error:
             if not error.retriable:
-                raise UnreachableError("Kafka", at=address, hint=f"it refused: {error}") from error
+                raise access.explained(address, error, hint=f"it refused: {error}") from error
             if deadline.passed():
                 raise UnreachableError("Kafka", at=address, hint=HINT) from error
         deadline.pause(for_s=LOOK_AGAIN_S)
@@ -160,7 +167,10 @@ class GroupOffsets:
         try:
             if self._admin is None:
                 self._admin = KafkaAdminClient(
-                    bootstrap_servers=self._address, bootstrap_timeout_ms=wait_ms, request_timeout_ms=ANSWER_MS
+                    bootstrap_servers=self._address,
+                    bootstrap_timeout_ms=wait_ms,
+                    request_timeout_ms=ANSWER_MS,
+                    **access.pure(),
                 )
             said = self._admin.alter_group_offsets(self._group, places)
         except KafkaError as error:
@@ -182,6 +192,48 @@ class GroupOffsets:
 
 Look = Mapping[str, Sequence[PartitionLag]]
 """Groups at one moment, by their names."""
+
+
+class Probe:
+    """Looks at groups again and again over one connection; commits nothing and joins none."""
+
+    def __init__(self, address: str, *, topic: str = FRAMES) -> None:
+        self._address, self._topic = address, topic
+        self._admin: Any = None  # kafka-python ships no types
+
+    def look(self, groups: Sequence[str]) -> Look:
+        """Look once.
+
+        Raises:
+            UnreachableError: Kafka does not answer; a later look connects again.
+            MissingError: it has no such topic.
+        """
+        try:
+            self._admin = self._admin or _connected(self._address)
+            return _answered(
+                lambda: {group: _looked(self._admin, self._address, group, self._topic) for group in groups},
+                self._address,
+            )
+        except UnreachableError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._admin is not None:
+            self._admin.close()
+        self._admin = None
+
+
+def told(address: str, group: str) -> Callable[[], Iterator[Reading]]:
+    """Give what asks Kafka at each call how far a group is behind: by offsets, so that one which hangs shows it too."""
+    probe = Probe(address)
+
+    def readings() -> Iterator[Reading]:
+        if (behind := total(probe.look([group])[group])) is not None:
+            yield LAG_FRAMES.of(behind)
+
+    return readings
 
 
 def looks(address: str, *, groups: Sequence[str], every_s: float | None, clock: Clock) -> Iterator[Look]:

@@ -1,12 +1,19 @@
 """Options that several commands share: one spelling, one help, one variable."""
 
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
-from edgewise import topics
+from edgewise import log, security, topics
+from edgewise.addresses import PORT_MAX
 from edgewise.kafka import Client
+
+METRICS_PORT: Final = "EDGEWISE_METRICS_PORT"
+"""A part's own: of several on one machine only one can have it."""
+CAMERAS: Final = "The cameras"
+"""Panel of the options that say what cameras are like."""
 
 
 class Format(StrEnum):
@@ -43,6 +50,16 @@ Kafka = Annotated[
     str | None,
     typer.Option("--kafka", envvar="EDGEWISE_KAFKA", metavar="HOST:PORT", help="Kafka.", show_default="edgewise up's"),
 ]
+Security = Annotated[
+    Path | None,
+    typer.Option(
+        "--security",
+        envvar=security.VARIABLE,
+        metavar="DIR|FILE",
+        help="TLS, user and password for the brokers: a profile, or a folder of secrets.",
+        show_default="plain",
+    ),
+]
 KafkaClient = Annotated[
     Client, typer.Option("--kafka-client", help="Library that talks to Kafka; auto is confluent if installed.")
 ]
@@ -75,18 +92,34 @@ Prepare = Annotated[
 ]
 Print = Annotated[Format, typer.Option("--format", help="Of the account on stdout.")]
 Broker = Annotated[BrokerKind, typer.Option("--mqtt-broker", help="Which to start; auto is mosquitto if installed.")]
-Codec = Annotated[str, typer.Option("--codec", help="raw, png, jpeg or text.")]
-RateHz = Annotated[float, typer.Option("--rate-hz", min=0.001, help="Frames a second of each camera, on schedule.")]
-Frames = Annotated[int, typer.Option("--frames", min=1, help="Frames of each camera.")]
-FramesIfSaid = Annotated[int | None, typer.Option("--frames", min=1, help="Frames of each camera.", show_default="100")]
+Codec = Annotated[str, typer.Option("--codec", help="raw, png, jpeg or text.", rich_help_panel=CAMERAS)]
+RateHz = Annotated[
+    float,
+    typer.Option("--rate-hz", min=0.001, help="Frames a second of each camera, on schedule.", rich_help_panel=CAMERAS),
+]
+Frames = Annotated[int, typer.Option("--frames", min=1, help="Frames of each camera.", rich_help_panel=CAMERAS)]
+FramesIfSaid = Annotated[
+    int | None,
+    typer.Option("--frames", min=1, help="Frames of each camera.", show_default="100", rich_help_panel=CAMERAS),
+]
 RateHzIfSaid = Annotated[
     float | None,
-    typer.Option("--rate-hz", min=0.001, help="Frames a second of each camera, on schedule.", show_default="10"),
+    typer.Option(
+        "--rate-hz",
+        min=0.001,
+        help="Frames a second of each camera, on schedule.",
+        show_default="10",
+        rich_help_panel=CAMERAS,
+    ),
 ]
 DurationS = Annotated[
     float | None,
     typer.Option(
-        "--duration-s", min=0.001, help="In place of --frames: as many as come in so long.", show_default=False
+        "--duration-s",
+        min=0.001,
+        help="In place of --frames: as many as come in so long.",
+        show_default=False,
+        rich_help_panel=CAMERAS,
     ),
 ]
 Arrival = Annotated[
@@ -95,13 +128,31 @@ Arrival = Annotated[
         "--arrival",
         metavar="PATTERN",
         help="periodic, poisson, lognormal, burst, diurnal or trace:FILE; with settings: burst:on_s=1,off_s=4.",
+        rich_help_panel=CAMERAS,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of phases and image order.")]
-Order = Annotated[str, typer.Option("--order", help="stored: images dealt in turn; shuffled: by the seed.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of phases and image order.", rich_help_panel=CAMERAS)]
+Order = Annotated[
+    str, typer.Option("--order", help="stored: images dealt in turn; shuffled: by the seed.", rich_help_panel=CAMERAS)
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="Folder of pictures: a sub-folder for each class, or labels.csv.",
+        show_default="CIFAR-10's test images",
+        rich_help_panel=CAMERAS,
+    ),
+]
 DropAfterS = Annotated[
     float,
-    typer.Option("--drop-after-s", min=0.001, help="Drop at source what could not be sent this long after it was due."),
+    typer.Option(
+        "--drop-after-s",
+        min=0.001,
+        help="Drop at source what could not be sent this long after it was due.",
+        rich_help_panel=CAMERAS,
+    ),
 ]
 WaitFor = Annotated[
     str, typer.Option("--wait-for", help="Parts that must be ready first: bridge, gateway, cluster; '' for none.")
@@ -115,3 +166,38 @@ Engine = Annotated[
 ]
 Model = Annotated[str, typer.Option("--model", help="A shipped model's name, or a .keras or .onnx file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Of the engine; 0 is all cores.")]
+MetricsPort = Annotated[
+    int,
+    typer.Option(
+        "--metrics-port",
+        envvar=METRICS_PORT,
+        min=0,
+        max=PORT_MAX,
+        help="Let a Prometheus scrape this part here; 0 is off.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option(
+        "--metrics-host",
+        envvar="EDGEWISE_METRICS_HOST",
+        help="Address to listen on for it: anybody who reaches it may read.",
+    ),
+]
+MetricsBase = Annotated[
+    int,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=PORT_MAX - 4,
+        metavar="BASE",
+        help="Let a Prometheus scrape the parts: the fleet here, the others at the ports that follow; 0 is off.",
+    ),
+]
+TraceEvery = Annotated[
+    int,
+    typer.Option("--trace-every", min=0, metavar="N", help="Follow one in N frames of each camera; 0 is none."),
+]
+Log = Annotated[
+    log.Form, typer.Option("--log", envvar="EDGEWISE_LOG", help="Talk on stderr: text, or JSON, one object a line.")
+]

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from edgewise import account
+from edgewise.alive import Alive
 from edgewise.clock import SECOND_NS, Clock
 from edgewise.kafka import Producer
+from edgewise.log import LOGGER
 from edgewise.topics import RUNS
 
 CLOSE_S: Final = 10.0
@@ -17,9 +19,17 @@ CLOSE_S: Final = 10.0
 KIB: Final = 1024
 
 
-def say(text: str) -> None:
-    """Talk, on stderr: stdout is for data."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints talk
+def say(text: str, **fields: object) -> None:
+    """Talk, on stderr: stdout is for data. Fields are for programs that read it as JSON."""
+    LOGGER.info("%s", text, extra={"fields": fields})
+
+
+def warn(text: str, *, kind: str = "", **fields: object) -> None:
+    """Say that something was lost, late or is done again; the part goes on.
+
+    The same is not said for ever: what is of one ``kind``, or differs in numbers alone, is counted after a while.
+    """
+    LOGGER.warning("%s", text, extra={"fields": fields, "kind": kind})
 
 
 class Stop:
@@ -49,9 +59,11 @@ class Progress:
         self._part, self._clock, self._talk = part, clock, talk
         self._every_ns = round(every_s * SECOND_NS)
         self._last_ns, self._last_frames = clock.ticks_ns(), 0
+        self._alive = Alive(clock=clock)
 
     def tell(self, frames: int, **counts: int) -> None:
-        """Say it if it is time to and something has happened."""
+        """Say it if it is time to and something has happened; give the sign of life in any case."""
+        self._alive.beat()
         now_ns = self._clock.ticks_ns()
         if now_ns - self._last_ns < self._every_ns:
             return
@@ -66,6 +78,20 @@ def spent() -> dict[str, float | int]:
     """Say what this process has used so far: CPU seconds and the largest resident size."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {"cpu_s": round(usage.ru_utime + usage.ru_stime, 3), "memory_bytes": usage.ru_maxrss * KIB}
+
+
+class Costs:
+    """What a part spends on its work: what its start took, loading models and compiling, stands apart."""
+
+    def __init__(self, spent: Callable[[], Mapping[str, float]] = spent) -> None:
+        """Begin to count; ``spent`` says what all of its processes have used so far."""
+        self._spent = spent
+        self._start_s = spent()["cpu_s"]
+
+    def so_far(self) -> dict[str, float]:
+        """Give CPU seconds since the start and of it, and the largest resident size."""
+        found = self._spent()
+        return {**found, "cpu_s": round(found["cpu_s"] - self._start_s, 3), "cpu_start_s": round(self._start_s, 3)}
 
 
 def open_account(

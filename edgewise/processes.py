@@ -75,12 +75,16 @@ class Child:
         self._kill_group()
         self._process.wait(KILL_WAIT_S)
 
-    def tail(self, *, lines: int = 8) -> str:
-        """Give the last lines of its log, for an error message."""
+    def last_lines(self, *, lines: int = 8) -> list[str]:
+        """Give the last lines of its log."""
         with contextlib.suppress(FileNotFoundError):
             said = self.log.read_text(errors="replace").strip().splitlines()
-            return "\n".join(f"  | {line}" for line in said[-lines:]) or "  | (it said nothing)"
-        return "  | (it has no log)"
+            return said[-lines:] or ["(it said nothing)"]
+        return ["(it has no log)"]
+
+    def tail(self, *, lines: int = 8) -> str:
+        """Give the last lines of its log, for an error message."""
+        return "\n".join(f"  | {line}" for line in self.last_lines(lines=lines))
 
     def _kill_group(self) -> None:
         # It leads its own session, so the group is it and its children, and no one else.

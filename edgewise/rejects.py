@@ -6,6 +6,8 @@ from typing import Final
 from edgewise.arrival import Arrival
 from edgewise.errors import FrameError
 from edgewise.kafka import Header, Producer
+from edgewise.parts import warn
+from edgewise.peek import run_of
 from edgewise.topics import REJECTED
 
 KEPT_BYTES: Final = 512 * 1024
@@ -31,5 +33,11 @@ def rejection(arrival: Arrival, *, error: FrameError, by: str) -> Record:
 
 def reject(producer: Producer, arrival: Arrival, *, error: FrameError, by: str) -> None:
     """Store what broke a rule, under the arrival's receipt."""
+    warn(
+        f"{by}: rejected a frame of {arrival.camera[:64]!r}: {error}",
+        kind=error.rule,
+        camera=arrival.camera[:64],
+        run=run_of(arrival.wire),
+    )
     key, kept, headers = rejection(arrival, error=error, by=by)
     producer.send(REJECTED, key=key, value=kept, receipt=arrival.receipt, headers=headers)

@@ -3,13 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from edgewise import log
 
 if TYPE_CHECKING:
     from edgewise.statistics import Bounds
@@ -62,10 +64,20 @@ def titled(title: str, content: Table, *notes: str) -> Iterator[RenderableType]:
     yield from (Text(note, style="dim") for note in notes)
 
 
+def drawing() -> Console:
+    """Give a console on stderr for what moves; it stays empty where programs read what is said there."""
+    return Console(stderr=True, quiet=log.form() is log.Form.JSON)
+
+
 def table(content: RenderableType) -> None:
     """Print something laid out; a pipe or file gets it wide enough."""
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else REPORT_COLUMNS
     Console(width=wide).print(content)
+
+
+def printable(content: str) -> str:
+    """Give what others wrote so that no line end and no command to the terminal is left in it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in content)
 
 
 def text(content: str) -> None:
@@ -73,16 +85,22 @@ def text(content: str) -> None:
     sys.stdout.write(content + "\n")
 
 
-def accounts(found: Mapping[str, Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print what each group of a fleet did, by its name; what a single one did, without."""
-    if len(found) == 1:
-        account(*found.values(), as_json=as_json)
-    elif as_json:
-        text(json.dumps(found))
+class Summed(Protocol):
+    """What several did, for either kind of reader."""
+
+    def as_json(self) -> Mapping[str, Any]:
+        """Give it for programs."""
+
+    def tables(self) -> Iterable[RenderableType]:
+        """Lay it out for people."""
+
+
+def summed(found: Summed, *, as_json: bool) -> None:
+    """Print what several did, and all together."""
+    if as_json:
+        text(json.dumps(found.as_json()))
     else:
-        for name, counts in found.items():
-            text(f"{name}:")
-            account(counts, as_json=False)
+        table(Group(*found.tables()))
 
 
 def account(counts: Mapping[str, Any], *, as_json: bool) -> None:

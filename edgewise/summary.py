@@ -40,8 +40,12 @@ class Limits(Strict):
     """Seconds of schedule, after the warm-up, that growth is judged over at least."""
     clock_ms: float = Field(default=1.0, ge=0)
     """Milliseconds that a moment may lie before the one that it follows: Kafka's stamps are whole ones, cut off."""
+    clock_off_ms: float = Field(default=10.0, ge=0)
+    """Milliseconds that a part's clock may surely be from the ledger's: every latency carries what the fleet's is."""
     clock_share: float = Field(default=0.001, ge=0, le=1)
     """Share of the frames of which one moment may lie further before another that it follows."""
+    ledger_ms: float = Field(default=1000.0, ge=0)
+    """How long 99 % of the results may be in Kafka before the ledger sees them: that delay is no tier's."""
     stable: bool = False
     """Whether the warm-up must end by stability; otherwise it is remarked that it did not."""
     stable_within: float = Field(default=0.1, ge=0)
@@ -69,6 +73,8 @@ class Reason(Strict):
     """Of both."""
     next: str
     """What to do about it."""
+    said: list[str] = []
+    """The last lines of the log of a part that died."""
     consequences: list["Reason"] = []
     """Rules that were broken because of this one."""
 
@@ -98,6 +104,17 @@ class Steadiness(Strict):
     """Of the probes, that took a fifth more than their core's median, or less than it in the same proportion."""
 
 
+class PartClock(Strict):
+    """How far one part's clock is from the ledger's; above 0 it is ahead."""
+
+    same_machine: bool
+    """Whether the part ran on the ledger's machine: then both read one clock."""
+    offset_ms: float | None
+    """By four-timestamp exchanges of both with Kafka; None where there were none."""
+    bound_ms: float | None
+    """How far the true offset may lie from that, surely: half of both round trips, and half of Kafka's millisecond."""
+
+
 class FrameCounts(Strict):
     """The funnel, before the tiers part."""
 
@@ -115,6 +132,21 @@ class FrameCounts(Strict):
     """By the bridge; each tier counts its own."""
 
 
+class Images(Strict):
+    """What the images of a fleet were."""
+
+    dataset: str
+    """cifar10, or pictures: those of a folder."""
+    split: str
+    """test or train; or the folder's name."""
+    images: int
+    """That could be sent."""
+    sha256: str
+    """Of their pixels and classes."""
+    skipped: int = 0
+    """Files of the folder that could not be sent."""
+
+
 class Lateness(Strict):
     """How late frames left the cameras, milliseconds."""
 
@@ -130,6 +162,8 @@ class Generator(Strict):
 
     offered_hz: float
     """Frames a second of all cameras together."""
+    peak_hz: float | None = None
+    """The same while most come, which is what is judged; None where the pattern has no peak."""
     ceiling_hz: float
     """That the same cameras sent at most, with nobody behind them."""
     limit_share: float
@@ -207,11 +241,15 @@ class TierSummary(Strict):
     """Frames that the latencies are of: due after the warm-up and sent, answered or not."""
     on_time: float | None = None
     """Share of the frames due after the warm-up that were answered rightly within the deadline."""
+    on_time_within: dict[str, float] = {}
+    """The same for other deadlines, by their milliseconds."""
     throughput_hz: float | None
     """Results over the time from the first frame due to the last result."""
     latency_ms: Latency
     latency_stages_ms: dict[str, float | None]
     """Medians of the steps between."""
+    steps_ms: dict[str, float | None] = {}
+    """Medians from each moment that is known of a frame to the next one, those in Kafka too."""
     batch_mean: float | None
     """Images in one call of the engine."""
     tasks: int | None = None
@@ -219,6 +257,9 @@ class TierSummary(Strict):
     micro_batch_ms: dict[str, float | None] | None = None
     """Medians of the steps of a micro-batch, as the cluster's engine tells them; None where there are none."""
     cpu_s: float | None
+    """From when the tier was ready."""
+    cpu_start_s: float | None = None
+    """Until then: models loaded, Java warmed up."""
     memory_bytes: int | None
     uplink_bytes: int
     """What this tier's placement sends up, each once: results from the gateway, frames to the cluster."""
@@ -241,6 +282,15 @@ class TierSummary(Strict):
         self.per_1000_correct = PerThousand(
             cpu_s=_per_1000(cpu_s, self.correct), uplink_bytes=_per_1000(self.uplink_bytes, self.correct)
         )
+
+
+class Hop(Strict):
+    """What travelled one hop of the way, each message once: payloads of MQTT and Kafka, without what these add."""
+
+    start: str
+    end: str
+    messages: int
+    size_bytes: int
 
 
 class Difference(Strict):
@@ -321,15 +371,23 @@ class Summary(Strict):
     """By which money and energy are modelled; None if none was declared."""
     warm_up: WarmUp | None = None
     """None if the run was too short to have one."""
+    clocks: dict[str, PartClock] = {}
+    """By part; none of parts that were not told the run."""
     steadiness: Steadiness | None = None
     """Of the machine; None where nobody watched it."""
     phases: list[Phase] = []
     """None with a single fleet."""
+    images: dict[str, Images] = {}
+    """By fleet; the truth is theirs."""
     frames: FrameCounts
     lateness_ms: Lateness
+    hops: list[Hop] = []
+    """In the order of the way; frames of which nobody but their camera knows are in none."""
     tiers: dict[str, TierSummary]
     split_seed: int | None = None
     """Of the rule by which each frame went to one tier, and is in that one's numbers alone; None if all went to all."""
+    co_located: bool | None = None
+    """Whether both tiers ran at once on the same cores; None where nobody knows, or one ran alone."""
     paired: Paired | None = None
     """The two tiers on the same frames; None with one tier, or where each frame went to one of them."""
 

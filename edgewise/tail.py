@@ -11,6 +11,7 @@ from edgewise.clock import SECOND_NS, Clock, Deadline
 from edgewise.errors import FrameError
 from edgewise.kafka import Client, Record
 from edgewise.messages import Frame, Result, decode_frame, decode_result
+from edgewise.show import printable
 
 
 def tail(
@@ -68,5 +69,4 @@ def line(values: dict[str, Any], *, as_json: bool) -> str:
     if as_json:
         return json.dumps(values)
     shown = "  ".join(f"{name}={value}" for name, value in values.items() if value is not None)
-    # What others wrote may hold line ends, or commands to the terminal.
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in shown)
+    return printable(shown)

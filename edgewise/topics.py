@@ -1,14 +1,19 @@
 """The Kafka topics: names, partitions, retention, limits. The one place that makes them."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
+from kafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError
 
+from edgewise.clock import Deadline, SystemClock
 from edgewise.errors import UnreachableError
+from edgewise.kafka import access
+from edgewise.kafka.pure import reaching
 from edgewise.messages import FRAME_MAX_BYTES
 
 FRAMES: Final = "frames"
@@ -21,6 +26,7 @@ RECORD_MAX_BYTES: Final = FRAME_MAX_BYTES + 48_576
 """A frame of legal size with its key, headers and batch overhead."""
 HOUR_MS: Final = 3_600_000
 ANSWER_MS: Final = 10_000
+AGAIN_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +58,10 @@ def administration(address: str) -> Iterator[KafkaAdminClient]:
 
     Raises:
         UnreachableError: Kafka does not answer.
+        RefusedError: it does not know us.
     """
-    try:
-        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=ANSWER_MS)
-    except KafkaError as error:
-        raise UnreachableError("Kafka", at=address, hint="start it with: edgewise up") from error
+    with reaching(address):
+        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=ANSWER_MS, **access.pure())
     with closing(admin):
         yield admin
 
@@ -66,12 +71,22 @@ def ensure(address: str, *, partitions: int = PARTITIONS) -> None:
 
     Raises:
         UnreachableError: Kafka does not answer.
+        RefusedError: it does not know us, or lets others make topics.
     """
+    deadline = Deadline(SystemClock(), within_s=ANSWER_MS / 1000)
     with administration(address) as admin:
-        try:
-            _make(admin, partitions)
-        except KafkaError as error:
-            raise UnreachableError("Kafka", at=address, hint=f"its topics could not be made ready: {error}") from error
+        while True:
+            try:
+                _make(admin, partitions)
+            except InvalidReplicationFactorError as error:
+                # So says a Kafka that answers, and whose brokers have not yet said that they are there.
+                if deadline.passed():
+                    raise UnreachableError("Kafka", at=address, hint=f"it has no brokers: {error}") from error
+                deadline.pause(for_s=AGAIN_S)
+            except KafkaError as error:
+                raise access.explained(address, error, hint=f"its topics could not be made ready: {error}") from error
+            else:
+                return
 
 
 def _make(admin: KafkaAdminClient, partitions: int) -> None:
@@ -87,3 +102,26 @@ def _make(admin: KafkaAdminClient, partitions: int) -> None:
             continue  # another part was quicker
     # Made is not yet ready: for a moment a topic has no partitions, and a reader would wait for none of them.
     admin.wait_for_topics(list(plan()), timeout_ms=ANSWER_MS)
+
+
+@contextmanager
+def growth(address: str, names: Sequence[str]) -> Iterator[Callable[[], Mapping[str, int]]]:
+    """Give what says how many records each of these topics got since; none of them is read.
+
+    Raises:
+        UnreachableError: Kafka does not answer, now or when it is asked.
+    """
+    with administration(address) as admin:
+        with reaching(address):
+            found = admin.describe_topics(list(names))
+        places = [TopicPartition(one["name"], part["partition_index"]) for one in found for part in one["partitions"]]
+
+        def ends() -> Counter[str]:
+            counted: Counter[str] = Counter()
+            with reaching(address):
+                for place, said in admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)).items():
+                    counted[place.topic] += said.offset
+            return counted
+
+        first = ends()
+        yield lambda: {name: end - first[name] for name, end in ends().items()}

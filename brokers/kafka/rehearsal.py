@@ -6,9 +6,9 @@ that Java had loaded. Both stand beside the jars and go when those are fetched a
 """
 
 import base64
-import sys
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from brokers.kafka.answer import answers
 from edgewise import java, processes
 from edgewise.clock import Clock
 from edgewise.errors import MissingError
+from edgewise.parts import say
 from edgewise.places import locked
 
 NAME: Final = "Apache Kafka"
@@ -40,7 +41,7 @@ def ready(runtime: java.Java, *, lib: Path, clock: Clock | None = None) -> Path:
         return place
     with locked("kafka-rehearsal"), tempfile.TemporaryDirectory(dir=lib, prefix=".rehearsal-") as scratch:
         if not place.exists():
-            print("preparing Kafka's quick start, once ...", file=sys.stderr)  # noqa: T201 - talk
+            say("preparing Kafka's quick start, once ...")
             _rehearse(runtime, lib=lib, scratch=Path(scratch), clock=clock).rename(place)
     return place
 
@@ -53,16 +54,40 @@ def flags(place: Path) -> tuple[str, ...]:
 
 def format_folder(data: Path, *, place: Path) -> None:
     """Do to an empty folder what Kafka's own tool would do in two seconds; leave a formatted one alone."""
-    topics = settings.topics(data)
-    mark = topics / "meta.properties"
-    if mark.exists():
+    if formatted(data):
         return
+    topics = settings.topics(data)
     topics.mkdir(parents=True, exist_ok=True)
     (topics / CHECKPOINT).write_bytes((place / CHECKPOINT).read_bytes())
     # Last, and whole: it says that the folder is formatted.
+    mark = _mark(data)
     partial = mark.with_suffix(".part")
     partial.write_text(f"version=1\nnode.id=1\ncluster.id={_new_id()}\ndirectory.id={_new_id()}\n")
     partial.replace(mark)
+
+
+def formatted(data: Path) -> bool:
+    """Say whether a folder has been formatted."""
+    return _mark(data).exists()
+
+
+def _mark(data: Path) -> Path:
+    return settings.topics(data) / "meta.properties"
+
+
+def format_by_tool(runtime: java.Java, file: Path, *, lib: Path, more: Sequence[str] = ()) -> None:
+    """Have Kafka's own tool format the folder of a settings file.
+
+    Raises:
+        MissingError: it could not; the text has its last words.
+    """
+    tool = settings.command(runtime, lib=lib, flags=())
+    tool += ["kafka.tools.StorageTool", "format", "-t", _new_id(), "-c", str(file), *more, "--ignore-formatted"]
+    child = processes.start(tool, name=NAME, log=file.with_name("format.log"))
+    if child.wait(within_s=WITHIN_S) != 0:
+        child.kill()
+        raise MissingError(f"{NAME} cannot use {file.parent}; it said:\n{child.tail()}")
+    child.log.unlink()  # with a first user it says more of him than is good
 
 
 class _Rehearsal:
@@ -77,15 +102,10 @@ class _Rehearsal:
 
     def command(self, data: Path, *, port: int) -> list[str]:
         """See Recipe."""
-        file = str(settings.write(data, port=port))
-        tool = settings.command(self._runtime, lib=self._lib, flags=())
-        tool += ["kafka.tools.StorageTool", "format", "-t", _new_id(), "-c", file, "--ignore-formatted"]
-        child = processes.start(tool, name=self.name, log=data / "format.log")
-        if child.wait(within_s=WITHIN_S) != 0:
-            child.kill()
-            raise MissingError(f"{NAME} cannot use {data}; it said:\n{child.tail()}")
+        file = settings.write(data, port=port)
+        format_by_tool(self._runtime, file, lib=self._lib)
         flags = _archiving(self._runtime, data)
-        return [*settings.command(self._runtime, lib=self._lib, flags=flags), "kafka.Kafka", file]
+        return [*settings.command(self._runtime, lib=self._lib, flags=flags), "kafka.Kafka", str(file)]
 
     def answers(self, port: int) -> bool:
         """See Recipe."""

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+from brokers.secured import folder
+from brokers.secured.rights import ADMIN
 from edgewise import addresses, java
 
 HEAP_MB: Final = 512
@@ -14,10 +16,8 @@ SETTINGS: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+{listeners}
 log.dirs={logs}
 
 # Topics are made by name, never by accident.
@@ -50,20 +50,68 @@ num.network.threads=2
 num.io.threads=4
 """
 
+PLAIN: Final = """\
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"""
+
+SECURED: Final = """\
+listeners=SASL_SSL://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=SASL_SSL://{host}:{port}
+listener.security.protocol.map=SASL_SSL:SASL_SSL,CONTROLLER:SSL
+inter.broker.listener.name=SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={secrets}/{keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={secrets}/{ca}
+
+# Clients say a user's name and prove that they know the password. The controller's only client is this broker itself,
+# by its certificate: users stand in the very log that the controller keeps.
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.controller.ssl.client.auth=required
+config.providers=directory
+config.providers.directory.class=org.apache.kafka.common.config.provider.DirectoryConfigProvider
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\\
+  org.apache.kafka.common.security.scram.ScramLoginModule required \\
+  username="{admin}" password="${{directory:{secrets}:{password}}}";
+
+# What no ACL allows is forbidden.
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{admin};User:CN={name}"""
+
 
 def topics(data: Path) -> Path:
     """Say where Kafka keeps the topics, and the mark that the folder is formatted."""
     return data / "topics"
 
 
-def write(data: Path, *, port: int) -> Path:
-    """Write the settings file; the controller's port is a new one every time, nobody else needs it."""
+def write(data: Path, *, port: int, host: str = addresses.LOOPBACK, secured: Path | None = None) -> Path:
+    """Write the settings file; the controller's port is a new one every time, nobody else needs it.
+
+    ``secured`` is a folder of secrets: with it nobody is let in who is no user of theirs.
+    """
     path = data / "server.properties"
+    controller_port = addresses.free_port()
+    if secured is None:
+        listeners = PLAIN.format(host=host, port=port, controller_port=controller_port)
+    else:
+        listeners = SECURED.format(
+            host=host,
+            port=port,
+            controller_port=controller_port,
+            secrets=secured.absolute() / folder.KAFKA,
+            keystore=folder.KEYSTORE,
+            ca=folder.CA,
+            password=folder.ADMIN_PASSWORD,
+            admin=ADMIN,
+            name=folder.KAFKA,
+        )
     path.write_text(
         SETTINGS.format(
-            host=addresses.LOOPBACK,
-            port=port,
-            controller_port=addresses.free_port(),
+            host=host,
+            controller_port=controller_port,
+            listeners=listeners,
             logs=topics(data),
             message_max_bytes=MESSAGE_MAX_BYTES,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from brokers.mqtt import answer
+from brokers.secured import folder
 from edgewise.addresses import LOOPBACK
 from edgewise.errors import MissingError
 
@@ -37,6 +38,16 @@ log_type warning
 log_type notice
 connection_messages false
 """
+ANYBODY: Final = "allow_anonymous true"
+ALL_QUEUED: Final = "max_queued_messages 0"
+USERS: Final = """\
+allow_anonymous false
+password_file {secrets}/{users}
+acl_file {secrets}/{acl}
+certfile {secrets}/{certificate}
+keyfile {secrets}/{key}"""
+# 2.0.11 hangs up on whoever publishes what he may not where the limit is none; where it is never reached, it says so.
+ALL_QUEUED_FOR_USERS: Final = "max_queued_messages 2147483647"
 # Debian puts it where an ordinary user's PATH does not look.
 ALSO_IN: Final = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
 
@@ -52,6 +63,10 @@ class Mosquitto:
     name: Final = "mosquitto"
     start_within_s: Final = 10.0
 
+    def __init__(self, secured: Path | None = None) -> None:
+        """Keep where the secrets are, if only users of theirs are to be let in."""
+        self._secrets = secured.absolute() / folder.MOSQUITTO if secured else None
+
     def command(self, data: Path, *, port: int) -> list[str]:
         """See Recipe."""
         found = program()
@@ -60,10 +75,21 @@ class Mosquitto:
         settings = data / "mosquitto.conf"
         user = pwd.getpwuid(os.getuid()).pw_name
         settings.write_text(
-            SETTINGS.format(host=LOOPBACK, port=port, data=data, user=user, packet_max_bytes=answer.PACKET_MAX_BYTES)
+            self._with_users(
+                SETTINGS.format(
+                    host=LOOPBACK, port=port, data=data, user=user, packet_max_bytes=answer.PACKET_MAX_BYTES
+                )
+            )
         )
         return [found, "-c", str(settings)]
 
     def answers(self, port: int) -> bool:
         """See Recipe."""
-        return answer.answers(port)
+        return answer.answers(port, ca=self._secrets / folder.CA if self._secrets else None)
+
+    def _with_users(self, text: str) -> str:
+        if self._secrets is None:
+            return text
+        names = {"users": folder.MQTT_USERS, "acl": folder.ACL, "certificate": folder.CERTIFICATE, "key": folder.KEY}
+        users = USERS.format(secrets=self._secrets, **names)
+        return text.replace(ANYBODY, users).replace(ALL_QUEUED, ALL_QUEUED_FOR_USERS)

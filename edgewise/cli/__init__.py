@@ -6,9 +6,10 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from edgewise.cli import cameras, models, parts, runs  # noqa: F401 - each adds its commands, in the order of the list
+from edgewise.cli import cameras, models, parts, runs, secured  # noqa: F401 - each adds its commands, in the order of the list
 from edgewise.cli.program import app
 from edgewise.errors import ConfigError, EdgewiseError
+from edgewise.log import LOGGER
 
 
 def main() -> None:
@@ -25,8 +26,10 @@ def main() -> None:
         problem = ConfigError(f"{error.format_message().rstrip('.')}; see: {where} --help")
     except ValidationError as error:
         wrong = error.errors()[0]
-        field = str(wrong["loc"][0])
-        option = "--" + field.replace("_", "-")
-        problem = ConfigError(f"{option} {wrong['input']!r}: {wrong['msg'].removeprefix('Value error, ')}")
-    typer.echo(f"edgewise: {problem}", err=True)
+        problem = ConfigError(wrong["msg"].removeprefix("Value error, "))
+        if wrong["loc"]:  # otherwise it is no single value, but how they go together
+            option = "--" + str(wrong["loc"][0]).replace("_", "-")
+            option = " ".join([option, *(part for part in wrong["loc"][1:] if isinstance(part, str))])
+            problem = ConfigError(f"{option} {wrong['input']!r}: {problem}")
+    LOGGER.error("edgewise: %s", problem)
     sys.exit(problem.exit_code)

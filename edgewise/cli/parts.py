@@ -6,8 +6,11 @@ from typing import Annotated
 import typer
 
 from edgewise import addresses, options, show
+from edgewise.addresses import LOOPBACK
 from edgewise.cli.program import app
+from edgewise.cli.secured import secured
 from edgewise.kafka import Client
+from edgewise.log import Form, speak
 from edgewise.options import Format
 
 
@@ -21,27 +24,53 @@ def up(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Keep the brokers' data here.", show_default="temporary")] = None,
     mqtt_broker: options.Broker = options.BrokerKind.AUTO,
+    security: options.Security = None,
+    metrics_port: options.MetricsPort = 0,
+    metrics_host: options.MetricsHost = LOOPBACK,
+    talk: options.Log = Form.TEXT,
 ) -> None:
     """Start an MQTT broker and Kafka on this machine, until Ctrl-C.
 
     Example: edgewise up --data brokers-data
     """
     from brokers.up import run_up
+    from edgewise.endpoint import Place
 
-    raise typer.Exit(run_up(mqtt_port=mqtt_port, kafka_port=kafka_port, data=data, mqtt_broker=mqtt_broker.value))
+    speak(talk, part="up")
+    raise typer.Exit(
+        run_up(
+            mqtt_port=mqtt_port,
+            kafka_port=kafka_port,
+            data=data,
+            mqtt_broker=mqtt_broker.value,
+            secured=security,
+            place=Place(port=metrics_port, host=metrics_host),
+        )
+    )
 
 
 @app.command()
+@secured("bridge")
 def bridge(
     mqtt: options.Mqtt = None,
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     client_id: options.ClientId = "bridge",
     share: Annotated[bool, typer.Option("--share", help="Share the frames with other bridges.")] = False,  # noqa: FBT002
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of bridges that are alike: each takes a CLIENT_ID-N; of a share, the last keeps its session.",
+            show_default=False,
+        ),
+    ] = None,
     window: options.Window = 1000,
     partitions: options.Partitions = 4,
     end_session: options.EndSession = False,  # noqa: FBT002
     run: options.Run = "",
+    metrics_port: options.MetricsPort = 0,
+    metrics_host: options.MetricsHost = LOOPBACK,
+    talk: options.Log = Form.TEXT,
     form: options.Print = Format.TABLE,
 ) -> None:
     """Carry frames from MQTT to Kafka; lose none.
@@ -50,17 +79,21 @@ def bridge(
     """
     from brokers.bridge.run import BridgeSettings
     from brokers.bridge.run import run as start
+    from edgewise.endpoint import Place
 
+    speak(talk, part="bridge", run=run)
     settings = BridgeSettings(
         mqtt=addresses.mqtt_address(mqtt),
         kafka=addresses.kafka_address(kafka),
         kafka_client=kafka_client,
         client_id=client_id,
         share=share,
+        names=names,
         window=window,
         partitions=partitions,
         end_session=end_session,
         run=run,
+        metrics=Place(port=metrics_port, host=metrics_host),
     )
     account, code = start(settings)
     show.account(account, as_json=form is Format.JSON)
@@ -68,6 +101,7 @@ def bridge(
 
 
 @app.command()
+@secured("gateway")
 def gateway(
     source: Annotated[str, typer.Option(help="mqtt: beside the broker; kafka: as a consumer group.")] = "mqtt",
     mqtt: options.Mqtt = None,
@@ -84,15 +118,20 @@ def gateway(
     split: options.Split = None,
     end_session: options.EndSession = False,  # noqa: FBT002
     run: options.Run = "",
+    metrics_port: options.MetricsPort = 0,
+    metrics_host: options.MetricsHost = LOOPBACK,
+    talk: options.Log = Form.TEXT,
     form: options.Print = Format.TABLE,
 ) -> None:
     """Classify frames on the gateway, with Keras.
 
     Example: edgewise gateway --batch-max 32 --threads 1
     """
-    from consumers.gateway.run import GatewaySettings
     from consumers.gateway.run import run as start
+    from consumers.gateway.settings import GatewaySettings
+    from edgewise.endpoint import Place
 
+    speak(talk, part="gateway", run=run)
     settings = GatewaySettings(
         source=source,  # type: ignore[arg-type]  # pydantic checks it, and says which are allowed
         mqtt=addresses.mqtt_address(mqtt),
@@ -109,6 +148,7 @@ def gateway(
         split_seed=split,
         end_session=end_session,
         run=run,
+        metrics=Place(port=metrics_port, host=metrics_host),
     )
     account, code = start(settings)
     show.account(account, as_json=form is Format.JSON)
@@ -116,6 +156,7 @@ def gateway(
 
 
 @app.command()
+@secured("cluster")
 def cluster(
     master: Annotated[
         str,
@@ -143,21 +184,29 @@ def cluster(
     executor_memory: Annotated[str, typer.Option(help="Of each executor.")] = "1g",
     driver_memory: Annotated[str, typer.Option(help="Of the driver's Java.")] = "2g",
     conf: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="More of Spark's own settings.")] = None,
-    log: Annotated[Path | None, typer.Option(help="For Spark's own words.", show_default="by the checkpoint")] = None,
+    spark_log: Annotated[
+        Path | None, typer.Option(help="For Spark's own words.", show_default="by the checkpoint")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Spark's own words on stderr.")] = False,  # noqa: FBT002
     only_prepare: options.Prepare = False,  # noqa: FBT002
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     run: options.Run = "",
+    metrics_port: options.MetricsPort = 0,
+    metrics_host: options.MetricsHost = LOOPBACK,
+    talk: options.Log = Form.TEXT,
     form: options.Print = Format.TABLE,
 ) -> None:
     """Classify frames on the cluster, with Spark and BigDL or another engine.
 
     Example: edgewise cluster --master "local[2]" --engine onnx
     """
-    from consumers.cluster.run import ClusterSettings, prepare
+    from consumers.cluster.run import prepare
     from consumers.cluster.run import run as begin
+    from consumers.cluster.settings import ClusterSettings
+    from edgewise.endpoint import Place
 
+    speak(talk, part="cluster", run=run)
     settings = ClusterSettings(
         kafka="" if only_prepare else addresses.kafka_address(kafka),
         kafka_client=kafka_client,
@@ -180,8 +229,9 @@ def cluster(
         executor_memory=executor_memory,
         driver_memory=driver_memory,
         conf=tuple(conf or ()),
-        log=log,
+        log=spark_log,
         verbose=verbose,
+        metrics=Place(port=metrics_port, host=metrics_host),
     )
     if only_prepare:
         prepare(settings)
@@ -192,6 +242,7 @@ def cluster(
 
 
 @app.command()
+@secured("ledger")
 def ledger(
     run: Annotated[str, typer.Option(help="The run to account for.")],
     out: Annotated[Path, typer.Option(help="Folder for frames.parquet and summary.json.")] = Path(),
@@ -213,6 +264,17 @@ def ledger(
     ] = "",
     split: options.Split = None,
     partitions: options.Partitions = 4,
+    trace_out: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|URL",
+            help="For the traces of frames that are followed: a file, or a collector, http://HOST:4318.",
+            show_default="none",
+        ),
+    ] = "",
+    metrics_port: options.MetricsPort = 0,
+    metrics_host: options.MetricsHost = LOOPBACK,
+    talk: options.Log = Form.TEXT,
     form: options.Print = Format.TABLE,
 ) -> None:
     """Account for every frame of a run: what was answered, rightly or not, and what is missing.
@@ -223,7 +285,9 @@ def ledger(
     from consumers.ledger import limits
     from consumers.ledger.run import LedgerSettings
     from consumers.ledger.run import run as start
+    from edgewise.endpoint import Place
 
+    speak(talk, part="ledger", run=run)
     settings = LedgerSettings(
         kafka=addresses.kafka_address(kafka),
         kafka_client=kafka_client,
@@ -236,6 +300,8 @@ def ledger(
         model=model,
         split_seed=split,
         partitions=partitions,
+        trace_out=trace_out,
+        metrics=Place(port=metrics_port, host=metrics_host),
     )
     summary, code = start(settings)
     reports.show(summary, as_json=form is Format.JSON)

@@ -7,16 +7,19 @@ from typing import Annotated
 
 import typer
 
-from edgewise import addresses, options, show
+from edgewise import addresses, options, security, show
 from edgewise.cli.program import app
+from edgewise.cli.secured import secured
 from edgewise.clock import SystemClock
 from edgewise.errors import ConfigError, InvalidRunError
 from edgewise.kafka import Client
+from edgewise.log import Form, speak
 from edgewise.messages import Codec
 from edgewise.options import Format, Topic
 
 
 @app.command()
+@secured()
 def tail(
     topic: Annotated[Topic, typer.Argument(help="Which topic.")],
     kafka: options.Kafka = None,
@@ -52,6 +55,7 @@ def tail(
 
 
 @app.command()
+@secured()
 def lag(
     group: Annotated[
         list[str] | None,
@@ -78,6 +82,55 @@ def lag(
                 show.table(lags.rendered(look))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+@app.command()
+@secured()
+def watch(
+    run: Annotated[str, typer.Option(help="Which run.", show_default="the newest, and the next when it comes")] = "",
+    web: Annotated[bool, typer.Option("--web", help="Serve a page instead of drawing here.")] = False,  # noqa: FBT002
+    host: Annotated[
+        str, typer.Option(help="Address of the page; any but the loopback needs --token-file.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the page; 0 is a free one.")] = 8321,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Holds what a browser must show: 16 characters or more.", show_default="none")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where the run folders are: the verdict is there.")] = Path("runs"),
+    report_at: Annotated[
+        Path | None, typer.Option("--report", help="The run's folder, if it is elsewhere.", show_default="by its name")
+    ] = None,
+    split: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="SEED", help="Of the tiers' --split, if it is another seed.", show_default="the fleet's"
+        ),
+    ] = None,
+    kafka: options.Kafka = None,
+    kafka_client: options.KafkaClient = Client.AUTO,
+    talk: options.Log = Form.TEXT,
+) -> None:
+    """Watch a run while it happens: on the terminal, or as a page with all cameras.
+
+    Example: edgewise watch --web --port 8321
+    """
+    from consumers.watch.run import WatchSettings
+    from consumers.watch.run import run as start
+
+    speak(talk, part="watch", run=run)
+    settings = WatchSettings(
+        kafka=addresses.kafka_address(kafka),
+        kafka_client=kafka_client,
+        run=run,
+        runs=runs,
+        report=report_at,
+        split_seed=split,
+        web=web,
+        host=host,
+        port=port,
+        token=security.content(token_file) if token_file else "",
+    )
+    raise typer.Exit(start(settings))
 
 
 class ReportFormat(StrEnum):
@@ -123,6 +176,9 @@ def audit(
     codec: Annotated[
         Codec | None, typer.Option(help="Of the run's payloads.", show_default="the manifest's, or raw")
     ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Folders of pictures sent.", show_default="the manifest's")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample, and of the shuffled truth.")] = 1,
     form: options.Print = Format.TABLE,
 ) -> None:
@@ -134,7 +190,8 @@ def audit(
     from compare.audits import audit_shown
 
     try:
-        found = audits.run(run_dir, audits.Asked(frames=frames, model=model, codec=codec, seed=seed))
+        asked = audits.Asked(frames=frames, model=model, codec=codec, images=tuple(images or ()), seed=seed)
+        found = audits.run(run_dir, asked)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     audit_shown.show_audit(found, as_json=form is Format.JSON)
@@ -148,6 +205,7 @@ Set = Annotated[
 
 
 @app.command()
+@secured()
 def demo(
     cameras: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
     rate_hz: options.RateHz = 15.0,
@@ -163,6 +221,8 @@ def demo(
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     mqtt_broker: options.Broker = options.BrokerKind.AUTO,
+    metrics_port: options.MetricsBase = 0,
+    trace_every: options.TraceEvery = 0,
     runs: Runs = Path("runs"),
 ) -> None:
     """Run everything on this machine for a minute, then show the report.
@@ -186,10 +246,23 @@ def demo(
     }
     flags = {"fleet.codec": "--codec", "fleet.order": "--order", "fleet.seed": "--seed"}
     flags |= {"cluster.engine": "--cluster-engine", "fleet.rate_hz": "--rate-hz"}
-    _compared("laptop", over, (), flags, mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs)
+    _compared(
+        "laptop",
+        over,
+        (),
+        flags,
+        mqtt=mqtt,
+        kafka=kafka,
+        client=kafka_client,
+        broker=mqtt_broker,
+        metrics_port=metrics_port,
+        trace_every=trace_every,
+        runs=runs,
+    )
 
 
 @app.command()
+@secured()
 def compare(
     scenario: Annotated[
         str,
@@ -204,6 +277,8 @@ def compare(
     kafka: options.Kafka = None,
     kafka_client: options.KafkaClient = Client.AUTO,
     mqtt_broker: options.Broker = options.BrokerKind.AUTO,
+    metrics_port: options.MetricsBase = 0,
+    trace_every: options.TraceEvery = 0,
     runs: Runs = Path("runs"),
 ) -> None:
     """Run a scenario: both tiers on the same frames, or in turn, and a verdict.
@@ -213,7 +288,17 @@ def compare(
     over = {} if search is None else {"search.kind": search}
     flags = {"search.kind": "--search"}
     _compared(
-        scenario, over, sets or (), flags, mqtt=mqtt, kafka=kafka, client=kafka_client, broker=mqtt_broker, runs=runs
+        scenario,
+        over,
+        sets or (),
+        flags,
+        mqtt=mqtt,
+        kafka=kafka,
+        client=kafka_client,
+        broker=mqtt_broker,
+        metrics_port=metrics_port,
+        trace_every=trace_every,
+        runs=runs,
     )
 
 
@@ -227,10 +312,13 @@ def _compared(
     kafka: str | None,
     client: Client,
     broker: options.BrokerKind,
+    metrics_port: int,
+    trace_every: int,
     runs: Path,
 ) -> None:
     from compare import scenario
     from compare.run import run
+    from compare.runs.observing import Observing
     from compare.runs.rounds import Surroundings
 
     around = Surroundings(
@@ -239,6 +327,7 @@ def _compared(
         kafka_client=client,
         mqtt_broker=broker,
         runs=runs,
+        observing=Observing(port=metrics_port, trace_every=trace_every),
     )
     try:
         raise typer.Exit(run(scenario.read(named, over=over, sets=sets, flags=flags), around))
@@ -247,6 +336,7 @@ def _compared(
 
 
 @app.command()
+@secured("admin")
 def doctor(
     mqtt: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Ask this MQTT broker whether it would lose frames.")

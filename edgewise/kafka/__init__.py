@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from edgewise import security
 from edgewise.errors import MissingError
 
 HINT: Final = "start it with: edgewise up"
@@ -77,8 +78,17 @@ class Consumer(Protocol):
         """Leave the group."""
 
 
+class Looker(Consumer, Protocol):
+    """Only looks, and must cost Kafka nothing: has no group, fetches seldom and little ahead."""
+
+    def skip(self) -> int:
+        """Go on from the end; give how many records are passed over."""
+
+
 def no_topic(address: str, topic: str) -> MissingError:
     """Say that a topic is not there."""
+    if (access := security.in_force().kafka) is not None:
+        return MissingError(f"Kafka at {address} has no topic {topic!r} that user {access.user!r} may see")
     return MissingError(f"Kafka at {address} has no topic {topic!r}; a part makes it when it starts: edgewise bridge")
 
 
@@ -131,3 +141,16 @@ def consumer(
     else:
         from edgewise.kafka.pure import PureConsumer as Chosen  # type: ignore[assignment]
     return Chosen(address, topics=topics, group=group, from_end=from_end)
+
+
+def looker(address: str, *, topics: Sequence[str], client: Client = Client.AUTO, from_end: bool = False) -> Looker:
+    """Open a reader that only looks, at the beginning of the topics or at their end.
+
+    Raises:
+        UnreachableError: Kafka does not answer.
+    """
+    if settled(client) is Client.CONFLUENT:
+        from edgewise.kafka.confluent import ConfluentConsumer as Chosen
+    else:
+        from edgewise.kafka.pure import PureConsumer as Chosen  # type: ignore[assignment]
+    return Chosen(address, topics=topics, group=None, from_end=from_end, sparing=True)

@@ -11,9 +11,11 @@ import mqtt5
 from edgewise.arrival import Arrival
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, Clock
 from edgewise.errors import ConfigError, UnreachableError
-from edgewise.mqtt.connection import KEEP_ALIVE_S, TAKEN_OVER, Connection, LostError
+from edgewise.mqtt.access import login, refused
+from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, LostError, TakenOverError
 from edgewise.mqtt.presence import last_will, part_status, status
 from edgewise.prefix import Prefix
+from edgewise.tracing import carried
 
 ALL_FRAMES: Final = "cameras/+/frames"
 SESSION_S: Final = 24 * 3600
@@ -22,7 +24,11 @@ RETRY_NS: Final = 200 * MILLISECOND_NS
 THROWN_OUT_WITHIN_NS: Final = 2 * SECOND_NS
 THROWN_OUT_MAX: Final = 5
 """Connections in a row that were lost that soon: two clients take the session from one another."""
-SUBSCRIBING, LEAVING, TIDYING = 1, 2, 3
+TAKEN_OVER: Final = (
+    "another client with this client id took over the MQTT session; give each its own --client-id, "
+    "and bridges that work together --share"
+)
+SUBSCRIBING, LEAVING, TIDYING, GREETING = 1, 2, 3, 4
 """Packet ids of our own requests."""
 
 
@@ -57,8 +63,17 @@ class MqttInbox:
     whatever it has no acknowledgement of, and older receipts are passed over.
     """
 
-    def __init__(self, address: str, *, subscription: Subscription, clock: Clock, say: Callable[[str], None]) -> None:
-        self._address, self._subscription, self._clock, self._say = address, subscription, clock, say
+    def __init__(
+        self,
+        address: str,
+        *,
+        subscription: Subscription,
+        clock: Clock,
+        say: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self._address, self._subscription, self._clock = address, subscription, clock
+        self._say, self._warn = say, warn or say
         self._status = part_status(subscription.part, subscription.client_id)
         self._ready: deque[Arrival] = deque()
         self._under_way: Prefix[int | None] = Prefix()
@@ -82,6 +97,7 @@ class MqttInbox:
             session_expiry_interval=SESSION_S,
             receive_max=mine.window,
             will=last_will(self._status),
+            **login(),
         )
         connection = Connection(self._address, hello=hello, clock=self._clock)
         self._since_ns = self._clock.ticks_ns()
@@ -123,12 +139,18 @@ class MqttInbox:
             if isinstance(packet, mqtt5.PublishPacket):
                 # QoS 0 has no id and gets no acknowledgement: whoever sends so asked for no promise.
                 receipt = self._under_way.begin(packet.packet_id)
-                camera = packet.topic.split("/")[1]
-                self._ready.append(Arrival(camera, packet.payload, receipt, now_ns, f"mqtt {packet.topic}"))
+                camera, properties = packet.topic.split("/")[1], packet.user_properties
+                trace = carried(properties) if properties else None
+                self._ready.append(
+                    Arrival(camera, packet.payload, receipt, now_ns, f"mqtt {packet.topic}", trace=trace)
+                )
             elif isinstance(packet, mqtt5.SubAckPacket):
                 for code in packet.reason_codes:
                     self._accepted(code)
-                connection.send(status(self._status, online=True))
+                connection.send(status(self._status, online=True, packet_id=GREETING))
+            elif isinstance(packet, mqtt5.PubAckPacket) and packet.reason_code == mqtt5.PubAckReasonCode.NOT_AUTHORIZED:
+                # mosquitto grants any subscription, and then sends nothing: this is where it says no.
+                raise refused(self._address, doing=f"be a {self._subscription.part} (topic {self._status})")
             elif isinstance(packet, mqtt5.UnsubAckPacket) and packet.packet_id == LEAVING:
                 self.unsubscribed = True
 
@@ -157,6 +179,13 @@ class MqttInbox:
         return len(self._under_way)
 
     def _lost(self, error: LostError) -> None:
+        """Begin anew.
+
+        Raises:
+            ConfigError: another client has the session now.
+        """
+        if isinstance(error, TakenOverError):
+            raise ConfigError(TAKEN_OVER) from error
         # mosquitto 2.0.11, for one, does not say that another client took the session over: it hangs up.
         soon = self._clock.ticks_ns() - self._since_ns < THROWN_OUT_WITHIN_NS
         self._thrown_out = self._thrown_out + 1 if soon else 0
@@ -164,7 +193,7 @@ class MqttInbox:
             raise ConfigError(
                 f"the MQTT broker hung up {THROWN_OUT_MAX} times as soon as we had connected: {TAKEN_OVER}"
             )
-        self._say(f"MQTT connection lost ({error}); connecting again")
+        self._warn(f"MQTT connection lost ({error}); connecting again")
         self.drop()
 
     def drop(self) -> None:

@@ -8,6 +8,7 @@ import mqtt5
 
 from edgewise.clock import Clock, Deadline
 from edgewise.errors import UnreachableError
+from edgewise.mqtt.access import login
 from edgewise.mqtt.connection import KEEP_ALIVE_S, Connection, greeting
 
 ONLINE: Final = b"online"
@@ -29,9 +30,11 @@ def last_will(topic: str) -> mqtt5.Will:
     return mqtt5.Will(topic, payload=OFFLINE, qos=mqtt5.QoS.AT_LEAST_ONCE, retain=True)
 
 
-def status(topic: str, *, online: bool) -> bytes:
-    """Write the status message itself."""
-    return mqtt5.PublishPacket(topic, ONLINE if online else OFFLINE, retain=True).write()
+def status(topic: str, *, online: bool, packet_id: int | None = None) -> bytes:
+    """Write the status message itself; with a packet's id the broker says whether it took it."""
+    qos = mqtt5.QoS.AT_MOST_ONCE if packet_id is None else mqtt5.QoS.AT_LEAST_ONCE
+    payload = ONLINE if online else OFFLINE
+    return mqtt5.PublishPacket(topic, payload, qos=qos, packet_id=packet_id, retain=True).write()
 
 
 def await_parts(address: str, *, parts: Collection[str], clock: Clock, within_s: float) -> None:
@@ -43,7 +46,7 @@ def await_parts(address: str, *, parts: Collection[str], clock: Clock, within_s:
     missing = set(parts)
     if not missing:
         return
-    hello = mqtt5.ConnectPacket("", clean_start=True, keep_alive=KEEP_ALIVE_S)
+    hello = mqtt5.ConnectPacket("", clean_start=True, keep_alive=KEEP_ALIVE_S, **login())
     connection = Connection(address, hello=hello, clock=clock)
     deadline = Deadline(clock, within_s=within_s)
     with greeting(address), closing(connection):

@@ -1,0 +1,1 @@
+"""Brokers that ask who comes: certificates, users, and what each may do."""
