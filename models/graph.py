@@ -9,13 +9,10 @@ height x width x in x out, dense kernels in x out. Other layouts are the exporte
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from models import keras_file
 
 PIXELS: Final = "pixels"
 """What the first operation takes: the scaled image."""
@@ -102,23 +99,3 @@ class Graph:
         ]
         top, left = (total // 2 for total in needed)
         return (top, left, needed[0] - top, needed[1] - left)
-
-
-def read(model: Path) -> Graph:
-    """Read a ``.keras`` file.
-
-    Raises:
-        ConfigError: Keras cannot read it, or it has a layer that has no place in a graph.
-    """
-    return of(keras_file.read(model))
-
-
-def of(model: Model) -> Graph:
-    """Turn a functional or sequential Keras model into a graph.
-
-    Raises:
-        ConfigError: as for ``read``.
-    """
-    from models.walk import walked  # late: it makes what stands here
-
-    return walked(model)

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.errors import ConfigError
+from models import keras_file
 from models.graph import PIXELS, Graph, Model, Node, Op, Padding, Weights
 
 Exact = NDArray[np.float64]
@@ -18,6 +20,15 @@ Layer = Any
 """Keras has no types."""
 IMAGE: Final = 3
 """Height, width, channels: so many sizes has an image."""
+
+
+def read(model: Path) -> Graph:
+    """Read a ``.keras`` file.
+
+    Raises:
+        ConfigError: Keras cannot read it, or it has a layer that has no place in a graph.
+    """
+    return walked(keras_file.read(model))
 
 
 def walked(model: Model) -> Graph:

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgewise.errors import ConfigError
 from edgewise.places import cache, once
-from models import card, graph
+from models import card, walk
 from models.graph import PIXELS, Graph, Node, Op, Padding, Weights
 
 FORMAT: Final = 3
@@ -34,7 +34,7 @@ def file(model: Path) -> Path:
         ConfigError: there is no such model, or it has an operation that BigDL does not do alike.
     """
     place = cache() / "models" / f"{card.known(model).file_key}.bigdl{FORMAT}"
-    return once(place, lambda: write(graph.read(model), place), lock="models-bigdl")
+    return once(place, lambda: write(walk.read(model), place), lock="models-bigdl")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from edgewise.errors import ConfigError
 from edgewise.places import cache, once
 from models import card
 from models.exports.child import make, serve
-from models.graph import PIXELS, Graph, Node, Op, read
+from models.graph import PIXELS, Graph, Node, Op
+from models.walk import read
 
 if TYPE_CHECKING:
     import onnx

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from edgewise import declared
+from edgewise import dataset, declared, pictures
 from edgewise.errors import ConfigError
+from edgewise.parts import say
 from producers.fleet.schedule import asked
 from producers.fleet.settings import Alike, Group
 
@@ -25,19 +26,27 @@ class Declared(Alike):
     """In place of frames: as many as come in so long."""
     arrival: str = "periodic"
     """Pattern, with settings: ``burst:on_s=1,off_s=4``; a trace's file is looked for beside the group's own."""
+    images: Path | None = None
+    """Folder of pictures, in place of the data set's test images; looked for beside the file, too."""
 
     def group(self, name: str, *, beside: Path = Path()) -> Group:
         """Give the group that is meant.
 
         Raises:
-            ConfigError: its sizes do not fit together.
-            ValidationError: its name is none.
+            ConfigError: its sizes do not fit together, or its pictures cannot be sent.
+            ValidationError: its name is none, or it is more than a plan takes.
         """
         arrival = self.arrival
         if arrival.startswith(TRACE):
             arrival = f"{TRACE}{beside / arrival.removeprefix(TRACE)}"
+        own = None if self.images is None else pictures.load(beside / self.images, say=say)
         schedule = asked(
-            arrival, cameras=self.cameras, rate_hz=self.rate_hz, frames=self.frames, duration_s=self.duration_s
+            arrival,
+            cameras=self.cameras,
+            rate_hz=self.rate_hz,
+            frames=self.frames,
+            duration_s=self.duration_s,
+            images=(own or dataset.SPLITS["test"]).images,
         )
         return Group(
             name=name,
@@ -45,6 +54,7 @@ class Declared(Alike):
             rate_hz=schedule.rate_hz,
             arrival=schedule.arrival,
             frames=schedule.frames,
+            images=own,
             **self.model_dump(include=set(Alike.model_fields)),
         )
 

@@ -1,6 +1,11 @@
-"""Whether this process, and the broker where that can be known, may open a file for each camera."""
+"""Whether this machine, and the broker where that can be known, bears a connection for each camera.
+
+A connection takes an open file on either side, and one of this machine's local ports.
+"""
 
 import resource
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -13,6 +18,8 @@ SPARE: Final = 100
 """Of this process beside its cameras: libraries, Kafka, the data set."""
 BROKERS_SPARE: Final = 50
 """Of a broker beside the cameras: listeners, log, bridge and gateway."""
+PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""First and last port that Linux gives to connections that do not ask for one."""
 HERE: Final = {"127.0.0.1", "0.0.0.0", "::", "::1", "::ffff:127.0.0.1"}  # noqa: S104 - where others listen
 """Addresses that a broker on this machine listens on for all, or for this machine."""
 
@@ -21,15 +28,31 @@ def allow(settings: FleetSettings) -> None:
     """Raise this process' limit as far as its cameras need; processes started later have the same.
 
     Raises:
-        ConfigError: it may not be raised so far, or the broker of this machine has too low a limit.
+        ConfigError: it may not be raised so far, or the broker of this machine has too low a limit, or there are
+            not enough local ports.
     """
-    have(len(settings.mine(0)), cameras=settings.cameras)
-    theirs, needed = of_broker(settings.mqtt), settings.cameras + BROKERS_SPARE
+    have(settings.lines(0), cameras=settings.cameras)
+    ports = local_ports()
+    if ports is not None and ports < settings.lines():
+        raise ConfigError(
+            f"--cameras {settings.cameras}: this machine has {ports:,} local ports for connections to one address, and "
+            f"{settings.lines():,} are needed; give it more (sysctl net.ipv4.ip_local_port_range='1024 65535'), share "
+            "them with --connections, or divide the fleet among machines"
+        )
+    theirs, needed = of_broker(settings.mqtt), settings.lines() + BROKERS_SPARE
     if theirs is not None and theirs < needed:
         raise ConfigError(
             f"--cameras {settings.cameras}: the MQTT broker at {settings.mqtt} may open {theirs:,} files and needs "
             f"{needed:,}; start it again with a higher limit (ulimit -n)"
         )
+
+
+def local_ports() -> int | None:
+    """Count the connections that this machine may have to one address; None if it does not say."""
+    with suppress(OSError, ValueError):
+        first, last = (int(port) for port in PORTS.read_text().split())
+        return last - first + 1
+    return None
 
 
 def have(connections: int, *, cameras: int) -> None:
