@@ -49,6 +49,8 @@ def beginning(kafka: str, *, start: Start) -> dict[int, int | None]:
 
 def stream(spark: "SparkSession", reading: Reading) -> "DataFrame":
     """Give the frames as they come, divided into tasks."""
+    from edgewise.kafka import access  # late, as above
+
     first = {str(one): OLDEST if offset is None else offset for one, offset in reading.partitions.items()}
     source = (
         spark.readStream.format("kafka")
@@ -66,6 +68,7 @@ def stream(spark: "SparkSession", reading: Reading) -> "DataFrame":
         .option("kafka.request.timeout.ms", "10000")
         .option("kafka.default.api.timeout.ms", "15000")
         .option("fetchOffset.numRetries", "3")
+        .options(**access.spark())
     )
     if reading.tasks > len(first):
         # More tasks than partitions: Spark cuts a partition's batch into ranges of offsets.

@@ -1,30 +1,32 @@
 """Frames in, results out, on the cluster."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import TYPE_CHECKING, Any, Final
 
 from consumers.cluster import model, read, write
 from consumers.cluster.model import Stage, Work
-from consumers.cluster.read import GROUP, Reading, Start
+from consumers.cluster.read import GROUP, Reading
+from consumers.cluster.settings import ClusterSettings
 from consumers.cluster.spark import session as sessions
 from consumers.cluster.spark.checkpoint import Checkpoint, Origin, kafka_id, usual
+from consumers.cluster.spark.observed import Observed
 from consumers.cluster.spark.progress import Batches
 from consumers.cluster.spark.session import Wanted
-from edgewise import kafka, lag, topics
+from edgewise import kafka, lag, metrics, topics
 from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
+from edgewise.endpoint import Told, serving
 from edgewise.errors import ConfigError, EdgewiseError, MissingError, UnreachableError
 from edgewise.family import Family
-from edgewise.kafka import Client
-from edgewise.parts import CLOSE_S, Progress, Stop, close_account, open_account, say
+from edgewise.kafka import access
+from edgewise.meter import OFF, Meter
+from edgewise.parts import CLOSE_S, Costs, Progress, Stop, close_account, open_account, say, warn
 from edgewise.places import cache
+from edgewise.soundings import sound
 from edgewise.topics import FRAMES
 from models import card
-from models.engine import Name, model_file
+from models.engine import model_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,77 +42,29 @@ KEEP_WARM_S: Final = 40.0
 """Spark ends Python workers that were idle for 60 s, and their models with them."""
 LOST: Final = ("some data may have", "data may have been lost", "are gone", "OffsetOutOfRange", "failOnDataLoss")
 """How Spark says that the next frames are no longer in Kafka."""
-
-
-class ClusterSettings(BaseModel):
-    """What a cluster is told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kafka: str
-    """Kafka, host:port."""
-    kafka_client: Client = Client.AUTO
-    """Which library talks to Kafka from the driver."""
-    run: str = ""
-    """The run that opening and closing account belong to."""
-    master: str = Field(default="", validate_default=True)
-    """Spark's: local[N], local-cluster[N,cores,MB], spark://host:port, yarn, k8s://...; empty is local[cores - 1]."""
-    engine: Literal["bigdl", "none", Name] = "bigdl"
-    """What runs the model; ``none`` answers without looking, to measure everything else."""
-    fallback: Literal["", Name] = ""
-    """Engine to take where BigDL's native library cannot be loaded; empty is none: say so and end."""
-    model: str = "resnet20"
-    """A shipped model's name, or a .keras or .onnx file."""
-    threads: int = Field(default=1, ge=1)
-    """Of the engine in each task; the tasks are what uses the cores."""
-    tasks: int = Field(default=0, ge=0)
-    """That a micro-batch is divided into; 0 is one for each core."""
-    start: Start = "group"
-    """Without a checkpoint: where the group got to, the oldest frame, or only what comes from now on."""
-    checkpoint: str = ""
-    """Folder or URI of how far it got; empty is one for this Kafka and run, in the cache."""
-    trigger_ms: int = Field(default=200, ge=0)
-    """Shortest time from one micro-batch's start to the next; 0 is at once."""
-    batch_max: int = Field(default=2000, ge=1)
-    """Frames in a micro-batch, at most."""
-    predict_max: int = Field(default=64, ge=1)
-    """Frames in one call of the engine, at most."""
-    partitions: int = Field(default=topics.PARTITIONS, ge=1)
-    """Of the topics frames and results, if they are not there yet."""
-    split_seed: int | None = Field(default=None, ge=0)
-    """Of the rule by which each frame goes to one tier: the gateway's are left to it. None answers every frame."""
-    cores: int = Field(default=0, ge=0)
-    """Of all executors together, on a standalone master; 0 is all it has."""
-    executor_cores: int = Field(default=0, ge=0)
-    """Of each executor; 0 leaves it to the master."""
-    executor_memory: str = "1g"
-    """Of each executor, as Spark writes it."""
-    driver_memory: str = "2g"
-    """Of the driver's Java; with a local master that is all of it."""
-    conf: tuple[str, ...] = ()
-    """More of Spark's own settings, name=value."""
-    log: Path | None = None
-    """File for Spark's own words; none is a file in the cache."""
-    verbose: bool = False
-    """Spark's own words, warnings too, on stderr."""
-
-    @field_validator("master")
-    @classmethod
-    def _usual(cls, master: str) -> str:
-        """Leave one core to everything else."""
-        return master or f"local[{max(1, len(os.sched_getaffinity(0)) - 1)}]"
+FORBIDDEN: Final = ("TopicAuthorizationException", "GroupAuthorizationException")
+"""What Java's clients call a right that a user has not."""
 
 
 class Cluster:
     """A Spark driver: one query from Kafka to Kafka, begun again when it fails for a reason that passes."""
 
-    def __init__(self, settings: ClusterSettings, *, spark: "SparkSession", origin: Origin, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        *,
+        spark: "SparkSession",
+        origin: Origin,
+        clock: Clock,
+        meter: Meter = OFF,
+    ) -> None:
         self._settings, self._spark, self._origin, self._clock = settings, spark, origin, clock
         self.slots = sessions.slots(spark, clock=clock)
         self.tasks = settings.tasks or self.slots
         self.family = Family()
         self._group = lag.GroupOffsets(settings.kafka, GROUP, topic=FRAMES)
-        self.batches = Batches(FRAMES, commit=self._commit)
+        self.observed = Observed(meter)
+        self.batches = Batches(FRAMES, commit=self._commit, notice=self.observed.done)
         self._failures = 0
         self._warm = Deadline(clock, within_s=KEEP_WARM_S)
         self._look = Deadline(clock, within_s=0)
@@ -136,7 +90,7 @@ class Cluster:
         except MissingError as error:
             if not self._settings.fallback:
                 raise
-            say(f"cluster: {error}; falling back to {self._settings.fallback}")
+            warn(f"cluster: {error}; falling back to {self._settings.fallback}")
             self._work = replace(self._work, engine=self._settings.fallback)
             return model.loaded_stage(self._spark, self._work)
 
@@ -145,7 +99,7 @@ class Cluster:
         try:
             self._group.commit(following)
         except EdgewiseError as error:
-            say(f"cluster: {error}; the group {GROUP!r} shows too much lag until the next batch")
+            warn(f"cluster: {error}; the group {GROUP!r} shows too much lag until the next batch")
 
     def run(self, *, done: Callable[[], bool], ready: Callable[[], None]) -> dict[str, Any]:
         """Classify until ``done``; give the summary of the closing account."""
@@ -181,7 +135,7 @@ class Cluster:
             batch_max=settings.batch_max,
             tasks=self.tasks,
         )
-        rows = self._stage(read.stream(self._spark, reading))
+        rows = self.observed.rows(self._stage(self.observed.frames(read.stream(self._spark, reading))))
         checkpoint = settings.checkpoint
         return write.start(rows, kafka=settings.kafka, checkpoint=checkpoint, trigger_ms=settings.trigger_ms)
 
@@ -214,6 +168,7 @@ class Cluster:
 
         Raises:
             ConfigError: the next frames are gone from Kafka.
+            RefusedError: Kafka's ACLs do not let us.
             MissingError: it failed several times without a batch between.
         """
         causes = [line.strip() for line in failure.splitlines() if line.startswith("Caused by: ")]
@@ -224,10 +179,12 @@ class Cluster:
                 f"(retention, or the topic was made anew): {reason[:300]}; "
                 "begin again with another --checkpoint and --start earliest"
             )
+        if any(words in failure for words in FORBIDDEN):
+            raise access.forbidden(self._settings.kafka, reason[:300])
         self._failures += 1
         if self._failures >= TRIES:
             raise MissingError(f"Spark's query failed {TRIES} times in a row: {reason[:500]}")
-        say(f"cluster: {reason[:300]}; starting over from the checkpoint")
+        warn(f"cluster: {reason[:300]}; starting over from the checkpoint")
 
     def _await_kafka(self, *, done: Callable[[], bool]) -> None:
         settings = self._settings
@@ -240,6 +197,12 @@ class Cluster:
                 f"Kafka at {settings.kafka} is another one than before ({origin.kafka_id} instead of "
                 f"{self._origin.kafka_id}); start the cluster again, with another --checkpoint if you named one"
             )
+
+    def readings(self) -> Iterator[metrics.Reading]:
+        """Give what there is to scrape now."""
+        yield from self.observed.readings()
+        if self.batches.left_to_others is not None:
+            yield metrics.LEFT_TO_OTHERS.of(self.batches.left_to_others)
 
     def summary(self) -> dict[str, Any]:
         """Give what the closing account says of Spark."""
@@ -262,7 +225,7 @@ def await_kafka(settings: ClusterSettings, *, clock: Clock, done: Callable[[], b
             return Origin(FRAMES, kafka_id(settings.kafka)), was_away
         except UnreachableError as error:
             if not was_away:
-                say(f"cluster: {error}; waiting for it")
+                warn(f"cluster: {error}; waiting for it")
             was_away = True
             Deadline(clock, within_s=RETRY_S).pause(for_s=RETRY_S)
     return None, was_away
@@ -286,6 +249,7 @@ class Account:
             "startup_s": round((self._clock.ticks_ns() - self._began_ns) / SECOND_NS, 1),
         }
         producer = kafka.producer(settings.kafka, client=settings.kafka_client)
+        sound(producer, part="cluster", name=GROUP, run=settings.run, clock=self._clock)
         open_account(producer, part="cluster", name=GROUP, run=settings.run, facts=self._facts, clock=self._clock)
         say(
             f"cluster: ready after {self._facts['startup_s']} s; classifying from {settings.kafka} "
@@ -297,17 +261,23 @@ class Account:
         settings = self._settings
         producer = kafka.producer(settings.kafka, client=settings.kafka_client)
         whole = {**self._facts, **summary}
+        sound(producer, part="cluster", name=GROUP, run=settings.run, clock=self._clock)
         return close_account(producer, part="cluster", name=GROUP, run=settings.run, summary=whole)
 
 
 def run(settings: ClusterSettings) -> tuple[dict[str, Any], int]:
     """Run a cluster's driver until Ctrl-C or SIGTERM; give its account and exit code."""
-    stop, clock = Stop(), SystemClock()
+    stop = Stop()
     sessions.refuse_wrong_spark()
     card.known(model_file(settings.model))  # a model that is not there is said before anything is started
+    with serving(settings.metrics, "cluster", name=GROUP, run=settings.run) as (told, meter):
+        return _run(settings, stop, clock=SystemClock(), told=told, meter=meter), stop.exit_code
+
+
+def _run(settings: ClusterSettings, stop: Stop, *, clock: Clock, told: Told, meter: Meter) -> dict[str, Any]:
     origin, _ = await_kafka(settings, clock=clock, done=lambda: stop.asked)
     if origin is None:
-        return {}, stop.exit_code
+        return {}
     named = settings.checkpoint or str(usual(origin, run=settings.run))
     settings = settings.model_copy(update={"checkpoint": named})
     checkpoint = Checkpoint(named)
@@ -317,14 +287,20 @@ def run(settings: ClusterSettings) -> tuple[dict[str, Any], int]:
     with sessions.session(_wanted(settings, checkpoint)) as spark:
         checkpoint.claim(origin, jvm=spark._jvm)  # noqa: SLF001 - Spark's Java has no public name
         say("cluster: loading the model ...")
-        cluster = Cluster(settings, spark=spark, origin=origin, clock=clock)
+        cluster = Cluster(settings, spark=spark, origin=origin, clock=clock, meter=meter)
+        told.runs(engine=cluster.engine, model=card.known(model_file(settings.model)).identity)
+        told.by(cluster.readings)
+        told.watches(lag.told(settings.kafka, GROUP))
+        if checkpoint.folder is not None:
+            told.keeps(checkpoint.folder, holds="checkpoint")
         stop.holding = True
+        costs = Costs(cluster.family.spent)
         summary = cluster.run(done=lambda: stop.asked, ready=lambda: account.open(cluster.engine))
         if sessions.is_local(settings.master):  # now, while its processes are there to be asked
-            summary |= cluster.family.spent()
+            summary |= costs.so_far()
         else:
             summary |= {"cpu_s": None, "memory_bytes": None}
-    return account.close(summary), stop.exit_code
+    return account.close(summary)
 
 
 def _wanted(settings: ClusterSettings, checkpoint: Checkpoint) -> Wanted:

@@ -62,6 +62,8 @@ class Rows:
 
 def start(rows: "DataFrame", *, kafka: str, checkpoint: str, trigger_ms: int) -> "StreamingQuery":
     """Start the query: each micro-batch is stored in Kafka, then its offsets in the checkpoint."""
+    from edgewise.kafka import access  # late: Python workers import this module too
+
     return (
         rows.writeStream.format("kafka")
         .queryName(NAME)
@@ -70,6 +72,7 @@ def start(rows: "DataFrame", *, kafka: str, checkpoint: str, trigger_ms: int) ->
         .option("kafka.delivery.timeout.ms", "15000")
         .option("kafka.request.timeout.ms", "10000")
         .option("kafka.max.block.ms", "15000")
+        .options(**access.spark())
         .option("checkpointLocation", checkpoint)
         .trigger(processingTime=f"{trigger_ms} milliseconds")
         .start()

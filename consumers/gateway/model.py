@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from edgewise.arrival import Answer, Opened
 from edgewise.clock import Clock, Deadline
+from edgewise.meter import OFF, Meter
 from models.engine import Engine, answers
 
 
@@ -26,8 +27,10 @@ class Classified:
 class Classifier:
     """Takes frames one by one, gives answers batch by batch."""
 
-    def __init__(self, engine: Engine, *, batch_max: int, batch_wait_s: float, clock: Clock) -> None:
-        self.engine = engine
+    def __init__(
+        self, engine: Engine, *, batch_max: int, batch_wait_s: float, clock: Clock, meter: Meter = OFF
+    ) -> None:
+        self.engine, self._meter = engine, meter
         self._batch_max, self._batch_wait_s, self._clock = batch_max, batch_wait_s, clock
         self._waiting: queue.SimpleQueue[Opened | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Sequence[Classified] | Exception] = queue.SimpleQueue()
@@ -81,7 +84,6 @@ class Classifier:
         return more
 
     def _classified(self, batch: Sequence[Opened]) -> list[Classified]:
-        return [
-            Classified(opened, answer)
-            for opened, answer in zip(batch, answers(self.engine, batch, clock=self._clock), strict=True)
-        ]
+        found = answers(self.engine, batch, clock=self._clock)
+        self._meter.classified(batch, found[0])
+        return [Classified(opened, answer) for opened, answer in zip(batch, found, strict=True)]

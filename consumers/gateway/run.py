@@ -2,23 +2,25 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Final, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, Final
 
 from consumers.gateway.model import Classifier
 from consumers.gateway.read import GROUP, KafkaSource, Source
+from consumers.gateway.settings import GatewaySettings
 from consumers.gateway.write import ResultWriter
-from edgewise import kafka, split, topics
+from edgewise import kafka, lag, metrics, split, topics
 from edgewise.arrival import Answerer, Arrival, pictured, unsealed
 from edgewise.clock import Clock, Deadline, SystemClock
+from edgewise.endpoint import serving
 from edgewise.errors import FrameError, UnreachableError
-from edgewise.kafka import Client
 from edgewise.messages import Tier
+from edgewise.meter import OFF, Meter
+from edgewise.metrics import Reading
 from edgewise.mqtt.inbox import MqttInbox, Subscription
-from edgewise.parts import CLOSE_S, Progress, Stop, close_account, say
+from edgewise.parts import CLOSE_S, Costs, Progress, Stop, close_account, say, warn
+from edgewise.soundings import sound
 from models import engine as engines
 from models.engine import Engine
 
@@ -28,49 +30,14 @@ IDLE_WAIT_S: Final = 0.2
 RETRY_S: Final = 0.5
 
 
-class GatewaySettings(BaseModel):
-    """What a gateway is told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: Literal["mqtt", "kafka"] = "mqtt"
-    """Read the MQTT broker beside it, or Kafka as a consumer group."""
-    mqtt: str
-    """MQTT broker, host:port."""
-    kafka: str
-    """Kafka, host:port."""
-    kafka_client: Client = Client.AUTO
-    """Which library talks to Kafka."""
-    client_id: str = "gateway"
-    """MQTT client id: the session, and the frames queued in it, belong to this name."""
-    engine: str = "keras"
-    """What runs the model."""
-    model: str = "resnet20"
-    """A shipped model's name, or a file with a card beside it."""
-    threads: int = Field(default=0, ge=0)
-    """For one batch; 0 is all cores."""
-    batch_max: int = Field(default=64, ge=1)
-    """Frames in a batch, at most."""
-    batch_wait_ms: float = Field(default=0.0, ge=0)
-    """How long a batch that is not full waits for more frames."""
-    window: int = Field(default=512, ge=1, le=65_535)
-    """Frames in flight: taken, not yet answered."""
-    partitions: int = Field(default=topics.PARTITIONS, ge=1)
-    """Of the topics frames and results, if they are not there yet."""
-    end_session: bool = False
-    """At the end, have the MQTT broker keep nothing more for this client id."""
-    split_seed: int | None = Field(default=None, ge=0)
-    """Of the rule by which each frame goes to one tier: the cluster's are left to it. None answers every frame."""
-    run: str = ""
-    """The run that the closing account belongs to."""
-
-
 class Gateway:
     """A source, a model in its thread, and a writer, turned by one loop."""
 
-    def __init__(self, settings: GatewaySettings, *, clock: Clock, engine: Engine | None = None) -> None:
-        self._settings, self._clock = settings, clock
-        self._engine = engine or engines.load(settings.engine, model=settings.model, threads=settings.threads)
+    def __init__(
+        self, settings: GatewaySettings, *, clock: Clock, engine: Engine | None = None, meter: Meter = OFF
+    ) -> None:
+        self._settings, self._clock, self._meter = settings, clock, meter
+        self.engine = engine or engines.load(settings.engine, model=settings.model, threads=settings.threads)
         self.finished = 0
         """Frames whose result or rejection is safe in Kafka."""
         self.left_to_others = 0
@@ -78,26 +45,35 @@ class Gateway:
         topics.ensure(settings.kafka, partitions=settings.partitions)
         self.results_before = self.rejected_before = 0
         self._connect()
+        self._sound()
+
+    def _sound(self) -> None:
+        """Compare the clock with Kafka's, before the first frame and after the last."""
+        settings = self._settings
+        sound(self._producer, part="gateway", name=settings.client_id, run=settings.run, clock=self._clock)
 
     def _connect(self) -> None:
         settings = self._settings
         self._producer = kafka.producer(settings.kafka, client=settings.kafka_client)
         self._source = self._open_source()
         self._model = Classifier(
-            self._engine,
+            self.engine,
             batch_max=settings.batch_max,
             batch_wait_s=settings.batch_wait_ms / 1000,
             clock=self._clock,
+            meter=self._meter,
         )
         self._results = ResultWriter(
             self._producer,
             by=Answerer(
                 tier=Tier.GATEWAY,
-                engine=self._engine.name,
-                model=self._engine.identity,
+                engine=self.engine.name,
+                model=self.engine.identity,
                 tasks=1,
                 worker=f"{settings.client_id}@{socket.gethostname()}:{os.getpid()}",
             ),
+            clock=self._clock,
+            meter=self._meter,
         )
 
     def _open_source(self) -> Source:
@@ -106,23 +82,36 @@ class Gateway:
             consumer = kafka.consumer(settings.kafka, topics=[topics.FRAMES], group=GROUP, client=settings.kafka_client)
             return KafkaSource(consumer, clock=self._clock)
         subscription = Subscription(part="gateway", client_id=settings.client_id, window=settings.window)
-        return MqttInbox(settings.mqtt, subscription=subscription, clock=self._clock, say=say)
+        return MqttInbox(settings.mqtt, subscription=subscription, clock=self._clock, say=say, warn=warn)
+
+    def readings(self) -> Iterator[Reading]:
+        """Give what there is to scrape now."""
+        yield from self._meter.taken_in()
+        yield from self._meter.stages("source", "transport", "queue", "inference", "store")
+        yield metrics.RESULTS.of(self._meter.sent, Tier.GATEWAY)
+        yield metrics.ENGINE_SECONDS.of(self._meter.engine)
+        yield metrics.LEFT_TO_OTHERS.of(self.left_to_others)
+        yield metrics.UNACKNOWLEDGED_FRAMES.of(self._held())
+        yield metrics.WINDOW_FRAMES.of(self._settings.window)
+        yield metrics.QUEUE_FRAMES.of(self._model.under_way)
+        if isinstance(self._source, MqttInbox):
+            yield metrics.RECONNECTS.of(self._source.reconnects)
 
     def run(self, *, done: Callable[[], bool]) -> dict[str, Any]:
         """Classify until ``done``; finish what is under way; give the closing account."""
-        progress = Progress("gateway", clock=self._clock)
+        progress, costs = Progress("gateway", clock=self._clock), Costs()
         while not done():
             try:
                 self._turn()
             except UnreachableError as error:
-                say(f"gateway: {error}; starting over from what the source still holds")
+                warn(f"gateway: {error}; starting over from what the source still holds")
                 self._start_over(done=done)
             progress.tell(
                 self.results_before + self._results.results,
                 rejected=self.rejected_before + self._results.rejected,
                 under_way=self._held(),
             )
-        return self._close()
+        return self._close(costs)
 
     def _held(self) -> int:
         return self._model.under_way + self._results.under_way
@@ -135,6 +124,7 @@ class Gateway:
         left: list[int] = []
         if taking:
             arrivals = self._source.take(limit=room, wait_s=BUSY_WAIT_S if held else IDLE_WAIT_S)
+            self._meter.took(arrivals)
             left = [arrival.receipt for arrival in arrivals if not self._kept(arrival)]
         self._results.store(self._model.answers())
         if not taking:
@@ -150,7 +140,7 @@ class Gateway:
             frame = unsealed(arrival)
             if not split.owns(Tier.GATEWAY, frame, seed=self._settings.split_seed):
                 return False
-            self._model.submit(pictured(arrival, frame, shape=self._engine.shape))
+            self._model.submit(pictured(arrival, frame, shape=self.engine.shape))
         except FrameError as error:
             self._results.reject(arrival, error=error)
         return True
@@ -159,6 +149,7 @@ class Gateway:
         """Open everything anew: the source gives again what was not finished."""
         self._model.close()
         self._producer.abandon()
+        self._meter.forget()
         with suppress(UnreachableError):
             self._source.close(end_session=False)
         self.results_before += self._results.results
@@ -172,22 +163,24 @@ class Gateway:
                 self._connect()
                 return
 
-    def _close(self) -> dict[str, Any]:
+    def _close(self, costs: Costs) -> dict[str, Any]:
         deadline = Deadline(self._clock, within_s=CLOSE_S)
         while self._held() and not deadline.passed():
             self._turn(take=False)
         self._model.close()
         settings = self._settings
         self._source.close(end_session=settings.end_session)
+        self._sound()
         summary = {
             "results": self.results_before + self._results.results,
             "rejected": self.rejected_before + self._results.rejected,
             "left_to_others": self.left_to_others,
-            "engine": self._engine.name,
-            "model": self._engine.identity,
+            "engine": self.engine.name,
+            "model": self.engine.identity,
             "source": settings.source,
             "batch_max": settings.batch_max,
             "kafka_client": kafka.settled(settings.kafka_client).value,
+            **costs.so_far(),
         }
         return close_account(self._producer, part="gateway", name=settings.client_id, run=settings.run, summary=summary)
 
@@ -195,8 +188,13 @@ class Gateway:
 def run(settings: GatewaySettings) -> tuple[dict[str, Any], int]:
     """Run a gateway until Ctrl-C or SIGTERM; give its account and exit code."""
     stop = Stop()
-    say("gateway: loading the model ...")
-    gateway = Gateway(settings, clock=SystemClock())
-    stop.holding = True
-    say(f"gateway: classifying from {settings.source}, results to {settings.kafka}")
-    return gateway.run(done=lambda: stop.asked), stop.exit_code
+    with serving(settings.metrics, "gateway", name=settings.client_id, run=settings.run) as (told, meter):
+        say("gateway: loading the model ...")
+        gateway = Gateway(settings, clock=SystemClock(), meter=meter)
+        told.runs(engine=gateway.engine.name, model=gateway.engine.identity)
+        told.by(gateway.readings)
+        if settings.source == "kafka":
+            told.watches(lag.told(settings.kafka, GROUP))
+        stop.holding = True
+        say(f"gateway: classifying from {settings.source}, results to {settings.kafka}")
+        return gateway.run(done=lambda: stop.asked), stop.exit_code

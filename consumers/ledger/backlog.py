@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from consumers.ledger.columns import NEVER, Moments, Rows
+from consumers.ledger.collect import NEVER
+from consumers.ledger.columns import Moments, Rows
 from edgewise.clock import SECOND_NS
 from edgewise.statistics import Floats, Mask, trend
 from edgewise.summary import Backlog, Limits
@@ -16,7 +17,6 @@ from edgewise.summary import Backlog, Limits
 POINTS_LEAST: Final = 20
 POINTS_MOST: Final = 600
 """One a second between these: closer ones tell nothing new, and would feign certainty."""
-NEVER_SEEN: Final = np.iinfo(np.int64).max
 
 
 def find(found: Rows, which: Mask, limits: Limits) -> Backlog | None:

@@ -1,6 +1,6 @@
 """The reasons of a verdict in their order: first the cause, and under it what followed from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgewise.summary import Reason
@@ -13,6 +13,10 @@ class Broken:
     reason: Reason
     explains: frozenset[str] = frozenset()
     """Names of rules; those that were not broken do not matter."""
+
+
+Found = Iterator[Broken]
+"""What a rule gives: nothing if it holds."""
 
 
 def arranged(found: Sequence[Broken]) -> list[Reason]:

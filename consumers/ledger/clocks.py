@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from consumers.ledger.columns import NEVER, Rows
+from consumers.ledger.collect import NEVER
+from consumers.ledger.columns import Rows
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.messages import Tier
 from edgewise.statistics import Floats, Mask

@@ -1,57 +1,71 @@
 """The topics, read once: what was planned, seen, answered and rejected in one run."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.ledger.kept import NONE, Kept, Words
 from edgewise import account, split, topics
-from edgewise.account import CameraAccount, Closing, Plan, unfolded
+from edgewise.account import CameraAccount, Closing, Plan, Sounding, unfolded
 from edgewise.arrival import bridged_ns
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.errors import FrameError
 from edgewise.kafka import Record
-from edgewise.messages import Result, Tier, decode_frame, decode_result
+from edgewise.messages import Tier, decode_frame, result_fields
 from edgewise.statistics import Mask
+from edgewise.tracing import TRACEPARENT, Context, sampled
 
 FrameKey = tuple[str, int]
 """Camera and number: with the run, a frame's name."""
+NEVER: Final = np.iinfo(np.int64).min
+"""A moment, in nanoseconds since 1970, that was not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bridged:
-    """The first appearance of a frame in Kafka."""
-
-    sent_ns: int
-    bridged_ns: int | None
-    appended_ns: int
-    size_bytes: int
+def _bridged() -> Kept:
+    """Keep each frame's first appearance in Kafka."""
+    return Kept(sent_ns="q", bridged_ns="q", appended_ns="q", size_bytes="i")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The first result of a frame in one tier."""
+def _first() -> Kept:
+    """Keep each frame's first result in one tier."""
+    moments = dict.fromkeys(("due_ns", "sent_ns", "received_ns", "started_ns", "inferred_ns"), "q")
+    return Kept(
+        image="q",
+        label="i",
+        score="f",
+        **moments,
+        appended_ns="q",  # Kafka's stamp of the result, whole milliseconds
+        seen_ns="q",  # by the ledger; the stamp if that was before the ledger had caught up
+        size_bytes="i",
+        result_bytes="i",
+        batch="i",
+        tasks="i",
+        engine="i",
+        model="i",
+        worker="i",
+        stamped="b",  # 1 if the result is timed by Kafka's stamp
+        reordered="b",  # 1 if the result came after that of a higher number of the same camera
+        copies="i",  # further results of the frame, never counted again
+    )
 
-    result: Result
-    appended_ns: int
-    """Kafka's append stamp of the result, whole milliseconds."""
-    seen_ns: int
-    """When the ledger saw it; the append stamp if that was before the ledger had caught up."""
-    size_bytes: int
-    """Of the result as it travelled."""
+
+WORDS: Final = ("engine", "model", "worker")
+"""Columns that stand for words."""
 
 
 @dataclass(slots=True)
 class TierCount:
     """What one tier gave."""
 
-    first: dict[FrameKey, Answer] = field(default_factory=dict)
-    copies: Counter[FrameKey] = field(default_factory=Counter)
-    """Further results of frames that had one: duplicates, never counted again."""
-    late_numbers: set[FrameKey] = field(default_factory=set)
-    """Frames whose result came after that of a higher number of the same camera."""
-    stamped: set[FrameKey] = field(default_factory=set)
-    """Frames whose result is timed by Kafka's append stamp."""
+    first: Kept = field(default_factory=_first)
+    words: Mapping[str, Words] = field(default_factory=lambda: {name: Words() for name in WORDS})
     highest: dict[str, int] = field(default_factory=dict)
+    """Number of a camera's frames that was answered so far."""
 
 
 @dataclass(slots=True)
@@ -67,13 +81,18 @@ class Collected:
     """By camera."""
     closings: dict[tuple[str, str], Closing] = field(default_factory=dict)
     """By part and name."""
-    bridged: dict[FrameKey, Bridged] = field(default_factory=dict)
+    bridged: Kept = field(default_factory=_bridged)
+    bridged_bytes: int = 0
     bridged_copies: int = 0
     tiers: dict[Tier, TierCount] = field(default_factory=lambda: {tier: TierCount() for tier in Tier})
     rejections: list[tuple[int, str, str]] = field(default_factory=list)
     """Moment, by whom, rule: of all runs, until the plan says when this one began."""
     split_seed: int | None = None
     """Of the rule by which each frame is owed by one tier; None if every tier owes every frame."""
+    trace: Callable[[FrameKey, Context], object] | None = None
+    """Told of each frame that is followed."""
+    soundings: list[tuple[Sounding, int]] = field(default_factory=list)
+    """Each with Kafka's stamp, in the order of their writing."""
     _owned: dict[tuple[Tier, str, int], Mask] = field(init=False, default_factory=dict)
 
     def add(self, records: Iterable[Record], *, now_ns: int) -> None:
@@ -93,24 +112,27 @@ class Collected:
 
     def _result(self, record: Record, *, now_ns: int) -> None:
         try:
-            result = decode_result(record.value)
+            said = result_fields(record.value)
         except FrameError:
             return  # another program's record: no result of this run
-        if result.run != self.run:
+        if said["run"] != self.run:
             return
-        tier, key = self.tiers[result.tier], (result.camera, result.number)
-        if key in tier.first:
-            tier.copies[key] += 1
+        tier, camera, number = self.tiers[Tier(said["tier"])], said["camera"], said["number"]
+        if (row := tier.first.row(camera, number)) != NONE:
+            tier.first.column("copies")[row] += 1
             return
-        in_time = self._in_time(record.appended_ns)
-        seen_ns = now_ns if in_time else record.appended_ns
-        tier.first[key] = Answer(result, record.appended_ns, seen_ns, len(record.value))
-        if not in_time:
-            tier.stamped.add(key)
-        if result.number < tier.highest.setdefault(result.camera, result.number):
-            tier.late_numbers.add(key)
-        else:
-            tier.highest[result.camera] = result.number
+        in_time, highest = self._in_time(record.appended_ns), tier.highest.get(camera, number)
+        values = (
+            *(said["image"], said["label"], said["score"]),
+            *(said["due_ns"], said["sent_ns"], said["received_ns"], said["started_ns"], said["inferred_ns"]),
+            *(record.appended_ns, now_ns if in_time else record.appended_ns),
+            *(said["size_bytes"], len(record.value), said["batch"], said["tasks"]),
+            *(words.code(said[name]) for name, words in tier.words.items()),
+            *(not in_time, number < highest, 0),
+        )
+        with suppress(OverflowError):  # a number that is none of ours
+            tier.first.add(camera, number, values)
+            tier.highest[camera] = max(highest, number)
 
     def _frame(self, record: Record) -> None:
         try:
@@ -119,15 +141,22 @@ class Collected:
             return  # the consumers reject it
         if frame.run != self.run:
             return
-        key = (frame.camera, frame.number)
-        if key in self.bridged:
+        if self.bridged.row(frame.camera, frame.number) != NONE:
             self.bridged_copies += 1
             return
-        self.bridged[key] = Bridged(frame.sent_ns, bridged_ns(record.headers), record.appended_ns, len(record.value))
+        stamp_ns = bridged_ns(record.headers)
+        values = (frame.sent_ns, NEVER if stamp_ns is None else stamp_ns, record.appended_ns, len(record.value))
+        with suppress(OverflowError):  # a number that is none of ours
+            self.bridged.add(frame.camera, frame.number, values)
+            self.bridged_bytes += len(record.value)
+            if self.trace is not None and (context := sampled(dict(record.headers).get(TRACEPARENT))) is not None:
+                self.trace((frame.camera, frame.number), context)
 
     def _entry(self, record: Record) -> None:
         entry = account.decode(record.value)
         match entry:
+            case Sounding() if entry.run == self.run:
+                self.soundings.append((entry, record.appended_ns))
             case Plan() if entry.run == self.run:
                 self.plans[entry.fleet] = entry
             case CameraAccount() if entry.run == self.run:
@@ -188,23 +217,33 @@ class Collected:
             return False
         return self._there(self.bridged) and all(self._there(self.tiers[tier].first, tier) for tier in tiers)
 
-    def _there(self, found: Collection[FrameKey], tier: Tier | None = None) -> bool:
+    def _there(self, found: Kept, tier: Tier | None = None) -> bool:
         """Say whether as many frames are here as were sent, or as a tier owes of them."""
         sent = self.sent(tier)
         return len(found) >= sent and self.planned(found, tier) >= sent
 
-    def planned(self, found: Collection[FrameKey], tier: Tier | None = None) -> int:
+    def planned(self, found: Kept, tier: Tier | None = None) -> int:
         """Count those of these frames that a plan knows, and that are this tier's if one is named.
 
         What no fleet was going to send is nobody's frame.
         """
-        frames = {
-            plan.camera(index): plan.frames_of(index) for plan in self.plans.values() for index in range(plan.cameras)
-        }
-        known = (key for key in found if 0 <= key[1] < frames.get(key[0], 0))
-        if tier is None or self.split_seed is None:
-            return sum(1 for _ in known)
-        return sum(bool(self.owned(tier, camera, frames=frames[camera])[number]) for camera, number in known)
+        return sum(int(known.sum()) for _, known in self._planned(found, tier))
+
+    def late_readings(self, tier: Tier) -> int:
+        """Count the tier's frames whose first result is timed by Kafka's stamp."""
+        stamped = self.tiers[tier].first.numbers("stamped").astype(np.bool_)
+        return sum(int(stamped[rows[known]].sum()) for rows, known in self._planned(self.tiers[tier].first, tier))
+
+    def _planned(self, found: Kept, tier: Tier | None) -> Iterator[tuple[NDArray[np.int32], Mask]]:
+        """Give the rows of each planned camera's schedule, and which of its frames are there and this tier's."""
+        for plan in self.plans.values():
+            for index in range(plan.cameras):
+                camera, frames = plan.camera(index), plan.frames_of(index)
+                rows = found.rows(camera, frames=frames)
+                known = rows != NONE
+                if tier is not None and self.split_seed is not None:
+                    known = known & self.owned(tier, camera, frames=frames)
+                yield rows, known
 
     def of_others(self, tier: Tier) -> int:
         """Count the planned frames that a tier answered and that are another tier's."""
@@ -213,15 +252,10 @@ class Collected:
 
     def never_bridged(self) -> int:
         """Count the frames that their cameras call confirmed and that are not in Kafka."""
-        numbers: dict[str, set[int]] = {}
-        for camera, number in self.bridged:
-            numbers.setdefault(camera, set()).add(number)
         lost = 0
         for said, frames in self._accounts():
-            confirmed = unfolded(said.confirmed, frames=frames)
-            there = [number for number in numbers.get(said.camera, ()) if number < frames]
-            confirmed[there] = False
-            lost += int(confirmed.sum())
+            there = self.bridged.rows(said.camera, frames=frames) != NONE
+            lost += int((unfolded(said.confirmed, frames=frames) & ~there).sum())
         return lost
 
     def _accounts(self) -> Iterator[tuple[CameraAccount, int]]:

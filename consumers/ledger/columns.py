@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from consumers.ledger.collect import NEVER
 from consumers.ledger.table import NOT_SENT, Fate
 from edgewise.clock import MILLISECOND_NS
 from edgewise.messages import Tier
@@ -17,7 +18,6 @@ from edgewise.statistics import Floats, Mask
 Moments = NDArray[np.int64]
 """Nanoseconds since 1970; ``NEVER`` where it did not happen."""
 Each = TypeVar("Each")
-NEVER: Final = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the rules look at: the run's account, and each tier's rows and counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from consumers.ledger.collect import Collected
 from consumers.ledger.columns import Rows, each_once
 from edgewise.messages import Tier
 from edgewise.statistics import Mask
-from edgewise.summary import FrameCounts, Limits, TierSummary, WarmUp
+from edgewise.summary import FrameCounts, Limits, PartClock, TierSummary, WarmUp
 from models.card import Card
 
 
@@ -55,8 +55,40 @@ class Facts:
     tiers: Sequence[TierFacts]
     warm_up: WarmUp | None
     limits: Limits
+    clocks: Mapping[str, PartClock]
+    """Of the parts, beside the ledger's."""
     different: str | None
     """Models that differ, if they do."""
+
+    @property
+    def connections_lost(self) -> int:
+        """Add up the connections to the MQTT broker that the cameras of all fleets lost, as far as these say."""
+        said = (
+            one.summary.get("connections_lost") for (part, _), one in self.collected.closings.items() if part == "fleet"
+        )
+        return sum(lost for lost in said if isinstance(lost, int))
+
+    @property
+    def cut_off(self) -> tuple[int, int]:
+        """Count the cameras that lost their connection, and those that would have if the MQTT broker had gone.
+
+        Of cameras that come and go nobody knows which were there: those that stay must all have lost theirs.
+        """
+        lost = staying = 0
+        for plan in self.collected.plans.values():
+            closing = self.collected.closings.get(("fleet", plan.fleet))
+            said = {} if closing is None else closing.summary
+            # A fleet of an older version counted connections alone.
+            cameras = said.get("cameras_cut_off", said.get("connections_lost"))
+            lost += cameras if isinstance(cameras, int) else 0
+            churn = said.get("churn")
+            share = churn.get("share") if isinstance(churn, dict) else 0.0
+            staying += plan.cameras - (round(share * plan.cameras) if isinstance(share, int | float) else 0)
+        return lost, staying or sum(plan.cameras for plan in self.collected.plans.values())
+
+    def in_each(self, *rules: str) -> set[str]:
+        """Name these rules as they would be broken in each tier."""
+        return {f"{rule} in {tier.name}" for rule in rules for tier in self.tiers}
 
     @property
     def each_once(self) -> Sequence[TierFacts]:

@@ -8,31 +8,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from consumers.ledger.causes import Broken
+from consumers.ledger.causes import Broken, Found
 from consumers.ledger.clocks import FLEET
-from consumers.ledger.columns import NEVER, mask
-from consumers.ledger.facts import Facts, TierFacts
+from consumers.ledger.columns import mask
+from consumers.ledger.facts import Facts
+from consumers.ledger.pace import BACKLOG, LATE, backlog, late_generator, slow_ledger
 from consumers.ledger.table import Fate
 from edgewise import dataset
-from edgewise.clock import MILLISECOND_NS
-from edgewise.statistics import SAMPLES_NEEDED, percentile
+from edgewise.statistics import SAMPLES_NEEDED
 from edgewise.summary import Reason
 
 PLAN: Final = "plan"
 ACCOUNT: Final = "account"
-LATE: Final = "late generator"
 CLOCK: Final = "impossible stage times"
+CLOCK_OFF: Final = "clock off"
+BROKER: Final = "MQTT broker died"
 REJECTED_BY_BRIDGE: Final = "rejected by the bridge"
 STARVED: Final = "starving camera"
-BACKLOG: Final = "growing backlog"
 WARM_UP: Final = "never stable"
 MODELS: Final = "different models"
 COUNTED_TWICE: Final = "counted twice"
 OTHERS: Final = "another tier's frames"
-
-Found = Iterator[Broken]
+OTHER_DATA: Final = "other data set"
+WRONG_IMAGE: Final = "wrong image"
 
 
 def no_plan(facts: Facts) -> Found:
@@ -48,7 +47,7 @@ def no_account(facts: Facts) -> Found:
         lost = Fate.NO_ACCOUNT.value
         explains = {f"missing in {tier.name}" for tier in facts.tiers if lost in tier.summary.missing_by_last_place}
         reason = Reason(rule=ACCOUNT, found="no closing account", limit="one a fleet", next="see the fleet's log")
-        yield Broken(reason, frozenset(explains | _in_each(facts, STARVED, "no results", "too few samples")))
+        yield Broken(reason, frozenset(explains | facts.in_each(STARVED, "no results", "too few samples")))
 
 
 def other_data(facts: Facts) -> Found:
@@ -57,7 +56,7 @@ def other_data(facts: Facts) -> Found:
         follow = (
             f"the plan's split is not {dataset.NAME}'s by its SHA-256; let the fleet and the ledger use the same kit"
         )
-        yield Broken(Reason(rule="other data set", found=unknown, limit=0, next=follow))
+        yield Broken(Reason(rule=OTHER_DATA, found=unknown, limit=0, next=follow))
 
 
 def wrong_image(facts: Facts) -> Found:
@@ -65,7 +64,7 @@ def wrong_image(facts: Facts) -> Found:
     for tier in facts.tiers:
         if wrong := int((tier.rows.answered & ~mask(tier.rows.table["right_image"])).sum()):
             follow = "a result must name the image of its frame; the frames are in frames.parquet, column right_image"
-            yield Broken(Reason(rule=f"wrong image in {tier.name}", found=wrong, limit=0, next=follow))
+            yield Broken(Reason(rule=f"{WRONG_IMAGE} in {tier.name}", found=wrong, limit=0, next=follow))
 
 
 def counted_twice(facts: Facts) -> Found:
@@ -96,6 +95,32 @@ def different_models(facts: Facts) -> Found:
     if facts.different:
         follow = "give both tiers the same --model; an engine stands for it once this passes: edgewise models check"
         yield Broken(Reason(rule=MODELS, found=facts.different, limit="one model", next=follow))
+
+
+def clock_off(facts: Facts) -> Found:
+    """Want parts whose clocks are the ledger's, as exchanges with Kafka tell: latencies carry what they are off."""
+    for part, one in facts.clocks.items():
+        if one.offset_ms is None or one.bound_ms is None:
+            continue
+        if abs(one.offset_ms) - one.bound_ms > facts.limits.clock_off_ms:
+            ahead = "ahead of" if one.offset_ms > 0 else "behind"
+            follow = (
+                f"clock of {part} is {ahead} the ledger's, give or take {one.bound_ms:g} ms: set it by NTP, "
+                "or measure on one machine"
+            )
+            reason = Reason(
+                rule=f"{CLOCK_OFF} in {part}",
+                found=one.offset_ms,
+                limit=facts.limits.clock_off_ms,
+                unit="ms",
+                next=follow,
+            )
+            explained = {
+                f"{CLOCK} in {tier.name}"
+                for tier in facts.tiers
+                if tier.impossible is not None and tier.impossible.part in {part, part.split()[0]}
+            }
+            yield Broken(reason, frozenset(explained | ({LATE} if part.startswith(FLEET) else set())))
 
 
 def clocks(facts: Facts) -> Found:
@@ -140,30 +165,6 @@ def starving(facts: Facts) -> Found:
         yield Broken(reason, frozenset(explains))
 
 
-def late_generator(facts: Facts) -> Found:
-    """Want cameras that keep their schedule: else the load was another one than the plan says."""
-    if not facts.tiers:
-        return
-    late_ns = np.concatenate([_late_ns(tier) for tier in facts.each_once])
-    p99_ms = percentile(late_ns / MILLISECOND_NS, 99)
-    p50s_ms = [tier.summary.latency_ms.p50 for tier in facts.tiers if tier.summary.latency_ms.p50 is not None]
-    limit_ms = max(facts.limits.late_ms, facts.limits.late_share * min(p50s_ms, default=0.0))
-    if p99_ms is not None and p99_ms > limit_ms:
-        follow = (
-            "99 % of the frames left their cameras no later than that; this machine is too slow for its cameras: "
-            "lower --rate-hz or --cameras, or put them on another one"
-        )
-        reason = Reason(rule=LATE, found=p99_ms, limit=round(limit_ms, 3), unit="ms", next=follow)
-        yield Broken(reason, frozenset({Fate.DROPPED.value}))
-
-
-def _late_ns(tier: TierFacts) -> NDArray[np.int64]:
-    """Give how late the measured frames of a tier left their cameras, as far as that is known."""
-    known = tier.measured & (tier.rows.sent_ns != NEVER)
-    late_ns: NDArray[np.int64] = tier.rows.sent_ns[known] - tier.rows.due_ns[known]
-    return late_ns
-
-
 def dropped(facts: Facts) -> Found:
     """Want every frame of the schedule sent."""
     if facts.frames.dropped_at_source:
@@ -172,7 +173,26 @@ def dropped(facts: Facts) -> Found:
             "lower --rate-hz or --cameras, or give it more time: --drop-after-s"
         )
         reason = Reason(rule=Fate.DROPPED.value, found=facts.frames.dropped_at_source, limit=0, next=follow)
-        yield Broken(reason, frozenset(_in_each(facts, "no results", "too few samples")))
+        yield Broken(reason, frozenset(facts.in_each("no results", "too few samples")))
+
+
+def broker_away(facts: Facts) -> Found:
+    """Want an MQTT broker that stays: one that dies forgets frames that it has confirmed, and takes none meanwhile."""
+    cut_off, cameras = facts.cut_off
+    if not cameras or cut_off < cameras:
+        return
+    gone = {Fate.UNBRIDGED.value, Fate.UNCONFIRMED.value, Fate.DROPPED.value}
+    of_it = [one for one in facts.tiers if one.summary.missing and set(one.summary.missing_by_last_place) <= gone]
+    if facts.frames.never_bridged or facts.frames.dropped_at_source or of_it:
+        follow = (
+            "all cameras lost their connection, so it was the broker that went: see its log; "
+            "edgewise doctor --mqtt says whether it keeps what it has confirmed"
+        )
+        reason = Reason(rule=BROKER, found=facts.connections_lost, limit=0, unit="connections lost", next=follow)
+        missing = {f"missing in {tier.name}" for tier in of_it}
+        yield Broken(
+            reason, frozenset({Fate.UNBRIDGED.value, Fate.DROPPED.value, LATE} | missing | facts.in_each(BACKLOG))
+        )
 
 
 def rejected_by_bridge(facts: Facts) -> Found:
@@ -182,30 +202,6 @@ def rejected_by_bridge(facts: Facts) -> Found:
         reason = Reason(rule=REJECTED_BY_BRIDGE, found=facts.frames.rejected, limit=0, next=follow)
         all_of_it = facts.frames.rejected >= (facts.frames.never_bridged or 0)
         yield Broken(reason, frozenset({Fate.UNBRIDGED.value} if all_of_it else ()))
-
-
-def backlog(facts: Facts) -> Found:
-    """Want tiers that keep up with what they are offered: the frames that wait do not grow in number."""
-    for tier in facts.tiers:
-        line = tier.summary.backlog
-        lost = bool(tier.summary.missing) and not tier.latency_grew
-        # Frames that are lost wait for nothing; a swing of a short run is no growth.
-        if line is None or line.lower_hz <= 0 or lost:
-            continue
-        limit_hz = facts.limits.backlog_share * line.offered_hz
-        if line.upper_hz > limit_hz:
-            follow = (
-                f"{tier.name} does less than the {line.offered_hz:,.1f} frames/s that it is offered: lower the rate, "
-                "or give it more cores or larger batches"
-            )
-            reason = Reason(
-                rule=f"{BACKLOG} in {tier.name}",
-                found=line.upper_hz,
-                limit=round(limit_hz, 4),
-                unit="frames/s",
-                next=follow,
-            )
-            yield Broken(reason, frozenset({f"missing in {tier.name}", LATE, Fate.DROPPED.value}))
 
 
 def rejected(facts: Facts) -> Found:
@@ -294,8 +290,18 @@ def never_stable(facts: Facts) -> Found:
 
 RULES: Final[Sequence[Callable[[Facts], Found]]] = (
     *(no_plan, no_account, other_data, wrong_image, counted_twice, answered_others, different_models),
-    *(clocks, starving),
-    *(backlog, late_generator, dropped, rejected_by_bridge, never_bridged, rejected, lost_results),
+    *(clock_off, clocks, starving),
+    *(
+        broker_away,
+        slow_ledger,
+        backlog,
+        late_generator,
+        dropped,
+        rejected_by_bridge,
+        never_bridged,
+        rejected,
+        lost_results,
+    ),
     *(missing, copies, too_few, never_stable),
 )
 """In their order where none explains another."""
@@ -330,10 +336,6 @@ def _not_stable(facts: Facts) -> Reason:
     follow = f"the first {lasted_s:.1f} s were taken for the warm-up"
     limit = f"within {facts.limits.stable_within * 100:.0f} %"
     return Reason(rule=WARM_UP, found="no three windows in a row agreed", limit=limit, next=follow)
-
-
-def _in_each(facts: Facts, *rules: str) -> set[str]:
-    return {f"{rule} in {tier.name}" for rule in rules for tier in facts.tiers}
 
 
 def _listed(by_step: Mapping[str, int]) -> str:

@@ -1,6 +1,7 @@
 """The ledger as a process: read the run's topics to its end, then write the table and the summary."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -8,13 +9,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from consumers.ledger import summary, table
 from consumers.ledger.collect import Collected
+from consumers.ledger.seen import Seen
+from consumers.ledger.traces import Traces
 from consumers.ledger.truth import Truth
-from edgewise import dataset, kafka, topics
+from edgewise import dataset, kafka, otlp, topics
 from edgewise.clock import SECOND_NS, Clock, Deadline, SystemClock
-from edgewise.errors import MissingError, UnreachableError
-from edgewise.kafka import Client, Consumer
+from edgewise.endpoint import NOWHERE, Place, Told, serving
+from edgewise.errors import MissingError, RefusedError, UnreachableError
+from edgewise.kafka import Client, Consumer, Producer
 from edgewise.messages import Tier
-from edgewise.parts import Progress, Stop, say
+from edgewise.otlp import Writer
+from edgewise.parts import Progress, Stop, say, warn
+from edgewise.soundings import sound
 from edgewise.summary import Limits, Summary
 from models import card
 from models.card import Card
@@ -24,8 +30,14 @@ BATCH: Final = 2000
 POLL_S: Final = 0.05
 CATCH_UP_S: Final = 0.5
 """How often a ledger that has not caught up asks whether it has."""
+FOLD_S: Final = 0.5
+"""How often what came is counted for whoever scrapes."""
+LAG_S: Final = 2.0
+"""How often one that is scraped asks how much it has not read."""
 DRAIN_S: Final = 10.0
 """How long it reads on at the end, at most."""
+SOUNDED_S: Final = 2.0
+"""And for its own last look at Kafka's clock."""
 
 
 def _each_once(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
@@ -62,6 +74,10 @@ class LedgerSettings(BaseModel):
     """Of the rule by which each frame is owed by one tier: the tiers' own. None if every tier owes every frame."""
     model: str = ""
     """What the tiers were given, if engines may stand for it; empty: their models must have the same identity."""
+    metrics: Place = NOWHERE
+    """Where a Prometheus may scrape it while the run goes on."""
+    trace_out: str = ""
+    """Where the traces of frames that are followed go: a file, or a collector's address. Empty: nowhere."""
 
 
 class _Reading:
@@ -71,7 +87,12 @@ class _Reading:
         self._consumer, self._clock, self._truth = consumer, clock, truth
         self._away = self._said = False
         self._next_look_ns = clock.ticks_ns()
+        self._fold_due = self._lag_due = Deadline(clock, within_s=0)
         self.collected = collected
+        self.seen: Seen | None = None
+        """What is told of it meanwhile, if anybody wants to know."""
+        self.traces: Traces | None = None
+        """What is written of frames that are followed, if that is asked for."""
 
     def take(self) -> bool:
         """Take what there is; say whether there was any."""
@@ -79,7 +100,25 @@ class _Reading:
         self.collected.add(records, now_ns=self._clock.now_ns())
         for plan in self.collected.plans.values():
             self._truth.labels(plan)  # a split that nobody had asked for is loaded now, and not after the run
+        if self._fold_due.passed():
+            self._fold_due = Deadline(self._clock, within_s=FOLD_S)
+            if self.traces is not None:
+                self.traces.fold()
+            self._measure()
         return bool(records)
+
+    def _measure(self) -> None:
+        """Count what came, and ask now and then how much is not read, for whoever scrapes."""
+        if self.seen is None:
+            return
+        self.seen.fold()
+        if not self._lag_due.passed():
+            return
+        try:
+            self.seen.lag = self._consumer.lag()
+        except UnreachableError:
+            self.seen.lag = None
+        self._lag_due = Deadline(self._clock, within_s=LAG_S)
 
     def behind(self) -> bool:
         """Say whether there is more to take; a Kafka that is away, or has just come back, may have more."""
@@ -88,7 +127,7 @@ class _Reading:
             lag, self._away = self._consumer.lag(), False
         except UnreachableError as error:
             if not self._said:
-                say(f"ledger: {error}; waiting for it")
+                warn(f"ledger: {error}; waiting for it")
             self._away = self._said = True
             return True
         return lag > 0 or was_away
@@ -102,24 +141,63 @@ class _Reading:
         self._next_look_ns = self._clock.ticks_ns() + round(CATCH_UP_S * SECOND_NS)
 
 
-def collect(settings: LedgerSettings, *, clock: Clock, done: Callable[[], bool], truth: Truth) -> Collected:
+def collect(settings: LedgerSettings, *, clock: Clock, done: Callable[[], bool], truth: Truth, told: Told) -> Collected:
     """Open the topics and follow them."""
     topics.ensure(settings.kafka, partitions=settings.partitions)
     everything = [topics.RUNS, topics.FRAMES, topics.RESULTS, topics.REJECTED]
     consumer = kafka.consumer(settings.kafka, topics=everything, client=settings.kafka_client)
     say(f"ledger: accounting for run {settings.run}")
+    producer = kafka.producer(settings.kafka, client=settings.kafka_client)
     try:
-        return follow(consumer, settings, clock=clock, done=done, truth=truth)
+        _sound(producer, settings, clock=clock)
+        with otlp.writing(settings.trace_out) as spans:
+            collected = follow(consumer, settings, clock=clock, done=done, truth=truth, told=told, spans=spans)
+        sound_again(collected, consumer, producer, settings, clock=clock)
+        return collected
     finally:
+        producer.abandon()
         consumer.close()
 
 
+def sound_again(
+    collected: Collected, consumer: Consumer, producer: Producer, settings: LedgerSettings, *, clock: Clock
+) -> None:
+    """Compare clocks once more, and read what that wrote; a Kafka that has gone meanwhile is not waited for."""
+    if not _sound(producer, settings, clock=clock) or collected.caught_up_ns is None:
+        return
+    drained = Deadline(clock, within_s=SOUNDED_S)
+    with suppress(UnreachableError):
+        while not drained.passed() and consumer.lag():
+            collected.add(consumer.take(limit=BATCH, wait_s=POLL_S), now_ns=clock.now_ns())
+
+
+def _sound(producer: Producer, settings: LedgerSettings, *, clock: Clock) -> bool:
+    """Compare the ledger's clock with Kafka's, as every part does; an account is given without that, too."""
+    try:
+        return sound(producer, part="ledger", name="ledger", run=settings.run, clock=clock)
+    except (UnreachableError, RefusedError) as error:
+        warn(f"ledger: {error}; how far the parts' clocks are off is not told")
+        return False
+
+
 def follow(
-    consumer: Consumer, settings: LedgerSettings, *, clock: Clock, done: Callable[[], bool], truth: Truth
+    consumer: Consumer,
+    settings: LedgerSettings,
+    *,
+    clock: Clock,
+    done: Callable[[], bool],
+    truth: Truth,
+    told: Told | None = None,
+    spans: Writer | None = None,
 ) -> Collected:
     """Read until every frame sent is accounted for, or nothing has come for long enough and nothing is left."""
     collected = Collected(settings.run, split_seed=settings.split_seed)
     reading = _Reading(consumer, collected, clock=clock, truth=truth)
+    if told is not None and told.on:
+        reading.seen = Seen(collected, tiers=settings.tiers)
+        told.by(reading.seen.readings)
+    if spans is not None:
+        reading.traces = Traces(collected, tiers=settings.tiers, out=spans)
     progress = Progress("ledger", clock=clock)
     quiet = Deadline(clock, within_s=settings.settle_s)
     while not done() and not collected.complete(settings.tiers):
@@ -137,6 +215,8 @@ def follow(
     drained = Deadline(clock, within_s=DRAIN_S)
     while not drained.passed() and reading.behind():
         reading.take()
+    if reading.traces is not None:
+        reading.traces.end()
     return collected
 
 
@@ -156,7 +236,9 @@ def run(settings: LedgerSettings) -> tuple[Summary, int]:
     described = card_of(settings.model)
     truth = Truth(lambda split: dataset.load(split, say=say).labels)
     stop.holding = True
-    collected = collect(settings, clock=SystemClock(), done=lambda: stop.asked, truth=truth)
+    with serving(settings.metrics, "ledger", name="ledger", run=settings.run) as (told, _):
+        told.keeps(settings.out, holds="out")
+        collected = collect(settings, clock=SystemClock(), done=lambda: stop.asked, truth=truth, told=told)
     frames = table.make(collected, tiers=settings.tiers, truth=truth)
     counted = summary.make(
         collected,

@@ -1,7 +1,7 @@
 """The table, counted."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from consumers.ledger import backlog, cameras, causes, clocks, phases, warmup
+from consumers.ledger import backlog, cameras, causes, clocks, hops, offsets, phases, warmup
 from consumers.ledger.collect import Collected
 from consumers.ledger.columns import Rows, first_due_ns, mask, measured, rows
 from consumers.ledger.facts import Facts, TierFacts, different_models, said_by
 from consumers.ledger.rules import RULES, remarks
 from edgewise import __version__
-from edgewise.account import Closing
+from edgewise.account import Closing, Plan
+from edgewise.arrivals import Burst
 from edgewise.clock import MILLISECOND_NS, SECOND_NS
 from edgewise.messages import Tier
 from edgewise.statistics import (
@@ -31,6 +32,7 @@ from edgewise.statistics import (
 from edgewise.summary import (
     Difference,
     FrameCounts,
+    Images,
     Latency,
     Lateness,
     Limits,
@@ -52,6 +54,8 @@ STAGES: Final = (
 
 DEADLINE_MS: Final = 500.0
 """By when an answer is on time, if nobody says otherwise."""
+DEADLINES_MS: Final = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0)
+"""Others that the same is told for."""
 NO_LATENESS: Final = Lateness(p50=None, p99=None, max=None)
 DEFAULTS: Final = Limits()
 
@@ -77,7 +81,7 @@ def make(
     """
     found = [rows(table, tier) for tier in tiers]
     split = collected.split_seed is not None
-    warm_up = warmup.find(found, limits, split=split)
+    warm_up = warmup.find(found, limits, split=split, period_s=_period_s(collected.plans.values()))
     from_ns = first_due_ns(found) + round((warm_up.lasted_s if warm_up else 0) * SECOND_NS)
     counted = [_facts(collected, one, limits, from_ns=from_ns, deadline_ms=deadline_ms) for one in found]
     facts = Facts(
@@ -86,6 +90,7 @@ def make(
         tiers=counted,
         warm_up=warm_up,
         limits=limits,
+        clocks=offsets.find(collected),
         different=different_models(found, card=card),
     )
     reasons = causes.arranged([broken for rule in RULES for broken in rule(facts)])
@@ -100,14 +105,22 @@ def make(
         limits=limits,
         deadline_ms=deadline_ms,
         warm_up=warm_up,
+        clocks=dict(facts.clocks),
         phases=phases.find(list(collected.plans.values()), found, from_ns=from_ns, split=split),
+        images={fleet: _images(plan) for fleet, plan in sorted(collected.plans.items())},
         frames=facts.frames,
         # Percentiles of several fleets cannot be merged; one fleet's are exact.
         lateness_ms=_lateness(fleets[0]) if len(fleets) == 1 else NO_LATENESS,
+        hops=hops.find(found, split=split),
         tiers={one.name: one.summary for one in counted},
         split_seed=collected.split_seed,
         paired=_paired(both[Tier.GATEWAY], both[Tier.CLUSTER]) if set(Tier) <= set(tiers) and not split else None,
     )
+
+
+def _period_s(plans: Iterable[Plan]) -> float:
+    """Give the longest time after which bursts come again; 0 without any."""
+    return max((plan.arrival.on_s + plan.arrival.off_s for plan in plans if isinstance(plan.arrival, Burst)), default=0)
 
 
 def _frames(collected: Collected) -> FrameCounts:
@@ -127,6 +140,16 @@ def _frames(collected: Collected) -> FrameCounts:
         bridged_copies=collected.bridged_copies,
         never_bridged=collected.never_bridged() if told else None,
         rejected=collected.rejected("bridge").total(),
+    )
+
+
+def _images(plan: Plan) -> Images:
+    return Images(
+        dataset=plan.dataset,
+        split=plan.split,
+        images=plan.images,
+        sha256=plan.dataset_sha256,
+        skipped=plan.skipped,
     )
 
 
@@ -186,15 +209,21 @@ def _tier(collected: Collected, found: Rows, which: Mask, *, from_ns: int, deadl
         accuracy_interval=_interval(wilson(correct, judged), digits=5),
         measured=int(which.sum()),
         on_time=_on_time(found, from_ns=from_ns, deadline_ms=deadline_ms),
+        on_time_within={
+            f"{other_ms:g}": share
+            for other_ms in sorted({*DEADLINES_MS, deadline_ms})
+            if (share := _on_time(found, from_ns=from_ns, deadline_ms=other_ms)) is not None
+        },
         throughput_hz=_throughput_hz(found),
         latency_ms=_latency(found.latency_ms[which]),
         latency_stages_ms={name: _median_ms(found, which, start, end) for name, start, end in STAGES},
+        steps_ms={step.name: _middle_ms(clocks.taken_ns(found, step)[which]) for step in clocks.steps(found.tier)},
         batch_mean=round(float(pc.mean(answered["batch"]).as_py()), 2) if answered.num_rows else None,
         tasks=pc.max(answered["tasks"]).as_py(),
         cpu_s=None,
         memory_bytes=None,
         uplink_bytes=int(pc.sum(sent_up).as_py() or 0),
-        late_readings=collected.planned(collected.tiers[found.tier].stamped, found.tier),
+        late_readings=collected.late_readings(found.tier),
     )
     counted.cost(cpu_s=None)
     return counted
@@ -260,6 +289,11 @@ def _median_ms(found: Rows, which: Mask, start: str, end: str) -> float | None:
     some = which & found.answered
     steps_ns = (found.moments(end) - found.moments(start))[some]
     return round(float(np.median(steps_ns)) / MILLISECOND_NS, 3) if len(steps_ns) else None
+
+
+def _middle_ms(took_ns: Floats) -> float | None:
+    known = took_ns[~np.isnan(took_ns)]
+    return round(float(np.median(known)) / MILLISECOND_NS, 3) if len(known) else None
 
 
 def _one(answered: pa.Table, name: str) -> str | None:

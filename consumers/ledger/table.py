@@ -1,15 +1,18 @@
 """One row a frame and tier that owes it: what was planned, what happened, and where a missing frame was last seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from consumers.ledger.collect import Collected
+from consumers.ledger.collect import NEVER, Collected
+from consumers.ledger.kept import NONE, Kept
 from consumers.ledger.truth import Truth
 from edgewise.account import CameraAccount, Plan, unfolded
 from edgewise.errors import MissingError
@@ -32,11 +35,11 @@ class Fate(StrEnum):
 NOT_SENT: Final = frozenset({Fate.DROPPED})
 """Frames that no tier owes a result."""
 
+FATES: Final = [fate.value for fate in Fate]
+"""In the order of their numbers here."""
+
 FILE: Final = "frames.parquet"
 """The table's name in a run's folder."""
-
-ROWS_AT_ONCE: Final = 20_000
-"""As many are held as Python's dicts, of about 1 kB each; in the table a row takes a sixth of that."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -78,13 +81,11 @@ Truth is null where the plan's data set is not ours. An answer to another image 
 """
 
 
-def make(collected: Collected, *, tiers: Sequence[Tier], truth: Truth, rows_at_once: int = ROWS_AT_ONCE) -> pa.Table:
-    """Build the table, piece by piece: a row takes far more room as a dict."""
-    rows = _rows(collected, tiers=tiers, truth=truth)
-    pieces = [SCHEMA.empty_table()]
-    while some := list(islice(rows, rows_at_once)):
-        pieces.append(pa.Table.from_pylist(some, schema=SCHEMA))
-    return pa.concat_tables(pieces[1:] or pieces).unify_dictionaries()
+def make(collected: Collected, *, tiers: Sequence[Tier], truth: Truth) -> pa.Table:
+    """Build the table: the rows of one tier, then of the next, each camera by camera in the order of its frames."""
+    cameras = [_Camera.of(collected, plan, index) for plan in collected.plans.values() for index in range(plan.cameras)]
+    pieces = [_rows(collected, cameras, tier, truth=truth) for tier in tiers if cameras]
+    return pa.concat_tables(pieces or [SCHEMA.empty_table()]).unify_dictionaries()
 
 
 def write(table: pa.Table, path: Path) -> None:
@@ -99,98 +100,128 @@ def write(table: pa.Table, path: Path) -> None:
         raise MissingError(f"{path} cannot be written: {error}; free some space or choose another --out") from error
 
 
-def _rows(collected: Collected, *, tiers: Sequence[Tier], truth: Truth) -> Iterator[dict[str, Any]]:
-    for plan in collected.plans.values():
-        for index in range(plan.cameras):
-            yield from _camera_rows(collected, plan, index, tiers=tiers, truth=truth)
+@dataclass(frozen=True, slots=True)
+class _Camera:
+    """A camera's schedule, and how far each frame of it came that has no result."""
+
+    name: str
+    plan: Plan
+    index: int
+    bridged: NDArray[np.int32]
+    """Row of each frame's first appearance in Kafka."""
+    last_seen: NDArray[np.int32]
+    """Place of its fate among all."""
+
+    @classmethod
+    def of(cls, collected: Collected, plan: Plan, index: int) -> Self:
+        """Put together what the run's topics tell of a camera."""
+        name, frames = plan.camera(index), plan.frames_of(index)
+        bridged = collected.bridged.rows(name, frames=frames)
+        last_seen = _last_seen(collected.cameras.get(name), frames=frames)
+        last_seen[bridged != NONE] = FATES.index(Fate.UNANSWERED)
+        return cls(name, plan, index, bridged, last_seen)
 
 
-def _camera_rows(
-    collected: Collected, plan: Plan, index: int, *, tiers: Sequence[Tier], truth: Truth
-) -> Iterator[dict[str, Any]]:
-    camera, labels = plan.camera(index), truth.labels(plan)
-    sources = _Sources(collected.cameras.get(camera), frames=plan.frames_of(index))
-    owed_by = [(tier, collected.owned(tier, camera, frames=plan.frames_of(index))) for tier in tiers]
-    schedule = zip(plan.due_ns(index).tolist(), plan.image(index).tolist(), strict=True)
-    for number, (due_ns, image) in enumerate(schedule):
-        bridged = collected.bridged.get((camera, number))
-        row: dict[str, Any] = {
-            "run": plan.run,
-            "camera": camera,
-            "number": number,
-            "image": image,
-            "truth": None if labels is None else int(labels[image]),
-            "due_ns": due_ns,
-        }
-        if bridged is not None:
-            row |= {
-                "sent_ns": bridged.sent_ns,
-                "bridged_ns": bridged.bridged_ns,
-                "appended_ns": bridged.appended_ns,
-                "size_bytes": bridged.size_bytes,
-            }
-        unanswered = sources.last_seen(number, bridged=bridged is not None)
-        for tier in (one for one, owed in owed_by if owed[number]):
-            yield row | {"tier": tier.value} | _answered(collected, tier, (camera, number), row, unanswered)
+def _last_seen(said: CameraAccount | None, *, frames: int) -> NDArray[np.int32]:
+    """Say how far each frame of a camera came that is not in Kafka."""
+    if said is None:
+        return np.full(frames, FATES.index(Fate.NO_ACCOUNT), dtype=np.int32)
+    found = np.full(frames, FATES.index(Fate.UNCONFIRMED), dtype=np.int32)
+    # What comes later counts: a frame may be refused at first and confirmed then.
+    for folded, fate in (
+        (said.refused, Fate.REFUSED),
+        (said.unheard, Fate.UNHEARD),
+        (said.confirmed, Fate.UNBRIDGED),
+        (said.dropped, Fate.DROPPED),
+    ):
+        found[unfolded(folded, frames=frames)] = FATES.index(fate)
+    return found
 
 
-def _answered(
-    collected: Collected, tier: Tier, key: tuple[str, int], row: dict[str, Any], unanswered: Fate
-) -> dict[str, Any]:
-    """Give the columns that one tier adds to a frame."""
+def _rows(collected: Collected, cameras: Sequence[_Camera], tier: Tier, *, truth: Truth) -> pa.Table:
+    """Give the rows of all frames that a tier owes."""
     count = collected.tiers[tier]
-    answer = count.first.get(key)
-    if answer is None:
-        return {"fate": unanswered.value, "copies": 0, "reordered": False}
-    result, right_image = answer.result, answer.result.image == row["image"]
-    return {
-        "fate": Fate.ANSWERED.value,
-        "label": result.label,
-        "score": result.score,
-        "correct": None if row["truth"] is None else right_image and result.label == row["truth"],
-        "right_image": right_image,
-        "latency_ns": answer.seen_ns - row["due_ns"],
-        "sent_ns": result.sent_ns,
-        "received_ns": result.received_ns,
-        "started_ns": result.started_ns,
-        "inferred_ns": result.inferred_ns,
-        "result_appended_ns": answer.appended_ns,
-        "seen_ns": answer.seen_ns,
-        "size_bytes": result.size_bytes,
-        "result_bytes": answer.size_bytes,
-        "batch": result.batch,
-        "tasks": result.tasks,
-        "engine": result.engine,
-        "model": result.model,
-        "worker": result.worker,
-        "copies": count.copies[key],
-        "reordered": key in count.late_numbers,
+    owed = [collected.owned(tier, one.name, frames=len(one.bridged)) for one in cameras]
+
+    def together(each: Callable[[_Camera], NDArray[Any]]) -> NDArray[Any]:
+        """Put one array of each camera one after the other, of the frames that are owed."""
+        return np.concatenate([each(one)[mine] for one, mine in zip(cameras, owed, strict=True)])
+
+    answers = together(lambda one: count.first.rows(one.name, frames=len(one.bridged)))
+    bridged, image = together(lambda one: one.bridged), together(lambda one: one.plan.image(one.index))
+    due_ns = together(lambda one: one.plan.due_ns(one.index))
+    true = together(lambda one: _truth(one, truth))
+    of_camera = np.repeat(np.arange(len(cameras), dtype=np.int32), [int(mine.sum()) for mine in owed])
+    answered = answers != NONE
+    first, seen = _Column(count.first, answers), _Column(collected.bridged, bridged)
+    right_image = first.numbers("image", absent=NONE) == image
+    label = first.numbers("label", absent=NONE)
+    columns = {
+        "run": _words(np.zeros(len(answers), dtype=np.int32), [collected.run]),
+        "camera": _words(of_camera, [one.name for one in cameras]),
+        "number": together(lambda one: np.arange(len(one.bridged))),
+        "tier": _words(np.zeros(len(answers), dtype=np.int32), [tier.value]),
+        "fate": _words(
+            np.where(answered, FATES.index(Fate.ANSWERED), together(lambda one: one.last_seen)).astype(np.int32), FATES
+        ),
+        "image": image,
+        "truth": _known(true, true != NONE),
+        "correct": _known(right_image & (label == true), answered & (true != NONE)),
+        "right_image": _known(right_image, answered),
+        "latency_ns": _known(first.numbers("seen_ns") - due_ns, answered),
+        "due_ns": due_ns,
+        # What the result says of its frame comes before what Kafka has of it.
+        "sent_ns": first.or_else("sent_ns", seen),
+        "size_bytes": first.or_else("size_bytes", seen),
+        "bridged_ns": seen.known("bridged_ns"),
+        "appended_ns": seen.known("appended_ns"),
+        "result_appended_ns": first.known("appended_ns"),
+        "copies": first.numbers("copies"),
+        "reordered": first.numbers("reordered").astype(np.bool_),
     }
+    columns |= {name: _words(first.numbers(name, absent=NONE), words.words()) for name, words in count.words.items()}
+    columns |= {name: first.known(name) for name in SCHEMA.names if name not in columns}
+    return pa.table({field.name: pa.array(columns[field.name], type=field.type) for field in SCHEMA}, schema=SCHEMA)
 
 
-class _Sources:
-    """What a camera said of its frames."""
+def _truth(one: _Camera, truth: Truth) -> NDArray[np.int32]:
+    """Give the true classes of a camera's images; NONE where the data set is not ours."""
+    labels, image = truth.labels(one.plan), one.plan.image(one.index)
+    return np.full(len(image), NONE, dtype=np.int32) if labels is None else labels[image].astype(np.int32)
 
-    def __init__(self, said: CameraAccount | None, *, frames: int) -> None:
-        self._there = said is not None
-        if said is not None:
-            self._sent, self._confirmed, self._unheard, self._refused, self._dropped = (
-                unfolded(folded, frames=frames)
-                for folded in (said.sent, said.confirmed, said.unheard, said.refused, said.dropped)
-            )
 
-    def last_seen(self, number: int, *, bridged: bool) -> Fate:
-        """Say how far a frame without a result came."""
-        if bridged:
-            return Fate.UNANSWERED
-        if not self._there:
-            return Fate.NO_ACCOUNT
-        for mask, fate in (
-            (self._dropped, Fate.DROPPED),
-            (self._confirmed, Fate.UNBRIDGED),
-            (self._unheard, Fate.UNHEARD),
-            (self._refused, Fate.REFUSED),
-        ):
-            if mask[number]:
-                return fate
-        return Fate.UNCONFIRMED
+class _Column:
+    """What was kept of frames, frame by frame."""
+
+    def __init__(self, kept: Kept, rows: NDArray[np.int32]) -> None:
+        self._kept, self._rows = kept, rows
+        self.there = rows != NONE
+        """Whether there is a record of each."""
+
+    def numbers(self, name: str, *, absent: int = 0) -> NDArray[Any]:
+        """Give a column; ``absent`` where there is no record."""
+        found = self._kept.numbers(name)
+        return (
+            np.where(self.there, found[self._rows], np.array(absent, found.dtype))
+            if len(found)
+            else (np.full(len(self._rows), absent, dtype=found.dtype))
+        )
+
+    def known(self, name: str) -> pa.Array:
+        """Give a column; null where there is no record, or no such moment."""
+        numbers = self.numbers(name)
+        return _known(numbers, self.there & (numbers != NEVER))
+
+    def or_else(self, name: str, other: "_Column") -> pa.Array:
+        """Give a column; the other's where there is no record."""
+        numbers = np.where(self.there, self.numbers(name), other.numbers(name))
+        return _known(numbers, self.there | other.there)
+
+
+def _known(numbers: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array:
+    return pa.array(numbers, mask=~known)
+
+
+def _words(codes: NDArray[Any], words: Sequence[str]) -> pa.Array:
+    """Give words by their places; null where that is NONE."""
+    return pa.DictionaryArray.from_arrays(_known(codes, codes != NONE), pa.array(words, type=pa.string()))

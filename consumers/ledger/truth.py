@@ -1,4 +1,4 @@
-"""The true classes, by which answers are judged; of no data set but the one that is here."""
+"""The true classes, by which answers are judged: of the data set that is here, or of pictures, by their plan."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgewise import dataset
 from edgewise.account import Plan
+from edgewise.arrivals import unpacked
 
 Labels = NDArray[np.uint8]
 """Of one split, in its stored order."""
@@ -18,9 +19,15 @@ class Truth:
     def __init__(self, load: Callable[[str], Labels]) -> None:
         self._load = load
         self._labels = {"test": load("test")}
+        self._carried: dict[str, Labels] = {}
+        """By the text that a plan carries them in: there may be a group of pictures for each of many cameras."""
 
     def labels(self, plan: Plan) -> Labels | None:
-        """Give the labels of a plan's split; None if its data set is another one than ours."""
+        """Give the labels of a plan's images; None if it has none, and its data set is another one than ours."""
+        if plan.labels:
+            if plan.labels not in self._carried:
+                self._carried[plan.labels] = unpacked(plan.labels).astype(np.uint8)
+            return self._carried[plan.labels]
         expected = dataset.SPLITS.get(plan.split)
         if expected is None or plan.dataset != dataset.NAME:
             return None

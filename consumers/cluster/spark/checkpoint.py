@@ -109,7 +109,3 @@ class Checkpoint:
                 f"--checkpoint {self.location} counts the offsets of topic {found.topic!r} in Kafka {found.kafka_id}, "
                 f"not of {origin.topic!r} in {origin.kafka_id}; name another folder"
             )
-
-    def begun(self) -> bool:
-        """Say whether a driver has got anywhere in it, as far as can be seen from here."""
-        return self.folder is not None and any((self.folder / "offsets").glob("[0-9]*"))

@@ -54,12 +54,23 @@ class Job:
 class Held:
     """Images that the executors hold in memory, and the stage that they go through."""
 
-    def __init__(self, rows: "DataFrame", stage: Stage, *, images: int, tasks: int) -> None:
-        self._answers, self._images = stage(rows), images
+    def __init__(self, images: NDArray[np.uint8], stage: Stage, *, spark: "SparkSession", job: Job, tasks: int) -> None:
+        self._stage, self._spark, self._job = stage, spark, job
+        kept = rows(spark, images, tasks=tasks)
+        _fill(spark, kept, memory=job.memory)
+        self._answers, self._images = stage(kept), len(images)
         self.tasks = tasks
         """That work at the same time."""
         self.identity = ""
         """Of the model as the engine runs it, name@12 hex digits: told by the first answers."""
+
+    def beside(self, images: NDArray[np.uint8]) -> "Held":
+        """Have the same executors hold other images too, for the same stage.
+
+        Raises:
+            ConfigError: they do not fit into the executors' memory.
+        """
+        return Held(images, self._stage, spark=self._spark, job=self._job, tasks=self.tasks)
 
     def classified(self) -> tuple[Labels, Scores]:
         """Put all images through once and bring the answers here, in the images' order.
@@ -116,10 +127,7 @@ def held(images: NDArray[np.uint8], job: Job) -> Iterator[Held]:
         slots = sessions.slots(spark, clock=SystemClock())
         tasks = min(job.tasks or slots, slots)
         work = Work(job.engine, job.model, threads=job.threads, tasks=tasks, predict_max=job.predict_max)
-        stage = loaded_stage(spark, work)
-        kept = rows(spark, images, tasks=tasks)
-        _fill(spark, kept, memory=job.memory)
-        yield Held(kept, stage, images=len(images), tasks=tasks)
+        yield Held(images, loaded_stage(spark, work), spark=spark, job=job, tasks=tasks)
 
 
 def _wanted(job: Job) -> Wanted:
@@ -179,8 +187,8 @@ def _fill(spark: "SparkSession", kept: "DataFrame", *, memory: str) -> None:
     problem = ConfigError(f"the images do not fit into Spark's memory of {memory}; give it more: --memory 4g")
     try:
         kept.persist(StorageLevel.MEMORY_ONLY).count()
-        (stored,) = spark.sparkContext._jsc.sc().getRDDStorageInfo()  # noqa: SLF001 - not in Python's interface
-        missing = stored.numPartitions() - stored.numCachedPartitions()
+        stored = spark.sparkContext._jsc.sc().getRDDStorageInfo()  # noqa: SLF001 - not in Python's interface
+        missing = sum(one.numPartitions() - one.numCachedPartitions() for one in stored)
     except Py4JError as error:  # Java itself had too little
         raise problem from error
     if missing:

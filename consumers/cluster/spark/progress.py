@@ -36,8 +36,9 @@ class Batches:
     megabytes after minutes.
     """
 
-    def __init__(self, topic: str, *, commit: Commit) -> None:
-        self._topic, self._commit = topic, commit
+    def __init__(self, topic: str, *, commit: Commit, notice: Callable[[Report], None] = lambda _: None) -> None:
+        """Begin; ``notice`` is told of each batch that had frames."""
+        self._topic, self._commit, self._notice = topic, commit, notice
         self.frames = 0
         """Read, and written but for those left to others."""
         self.left_to_others: int | None = 0
@@ -79,6 +80,7 @@ class Batches:
             self.batches += 1
             self._sizes.append(report["numInputRows"])
             self._times.append(report["durationMs"])
+            self._notice(report)
         if latest:
             self.lag = sum(max(0, latest[one] - following.get(one, 0)) for one in latest)
         return following

@@ -220,7 +220,9 @@ def _said(wanted: Wanted) -> Iterator[IO[bytes]]:
         wanted.log.parent.mkdir(parents=True, exist_ok=True)
         log = wanted.log.open("ab")
     except OSError as error:
-        raise ConfigError(f"--log {wanted.log}: {error.strerror or error}; name a file that can be written") from error
+        raise ConfigError(
+            f"--spark-log {wanted.log}: {error.strerror or error}; name a file that can be written"
+        ) from error
     with log:
         yield log
 
