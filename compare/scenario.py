@@ -5,17 +5,22 @@ import itertools
 import tomllib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgewise import declared
+from edgewise import dataset, declared, pictures, words
 from edgewise.errors import ConfigError
 from edgewise.messages import Codec, Tier
+from edgewise.mqtt.link import Link
+from edgewise.parts import say
+from edgewise.pictures import Pictures
 from edgewise.statistics import SAMPLES_NEEDED
 from edgewise.summary import Limits
 from models.engine import Name
+from producers.camera.churn import Churn
 from producers.fleet.schedule import Schedule, asked
 
 SHIPPED: Final = Path(__file__).parent / "scenarios"
@@ -52,6 +57,19 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _words_of(settings: type[BaseModel]) -> AfterValidator:
+    """Check words that are handed on to the cameras as they are."""
+
+    def check(said: str) -> str:
+        try:
+            settings.model_validate(words.settings(said))
+        except ValidationError as error:
+            raise ValueError(declared.explained(error, settings)) from error
+        return said
+
+    return AfterValidator(check)
+
+
 class Fleet(_Table):
     """The cameras."""
 
@@ -65,22 +83,41 @@ class Fleet(_Table):
     """periodic, poisson, lognormal, burst:on_s=1,off_s=4, diurnal:period_s=60,depth=0.8, or trace:FILE."""
     codec: Codec = Codec.RAW
     """Of the payloads."""
+    images: str = ""
+    """Folder of pictures that are sent; empty is CIFAR-10's test images."""
     order: Literal["stored", "shuffled"] = "stored"
     """Of the images."""
     seed: int = Field(default=1, ge=0)
     """Of phases, arrivals and image order, and of a split."""
+    link: Annotated[str, _words_of(Link)] = ""
+    """Of each camera to the broker: ``delay_ms=80,jitter_ms=20,loss_share=0.01,rate_kbit_s=2000``; empty is perfect."""
+    churn: Annotated[str, _words_of(Churn)] = ""
+    """Cameras that leave and come back: ``share=0.2,stay_s=60,away_s=10``; empty is none."""
+    clock_ahead_s: float = 0.0
+    """How far the cameras' clocks are ahead; below 0 they are behind."""
+    connections: int = Field(default=0, ge=0)
+    """That the cameras share; 0 is one for each."""
     ceiling_share: float = Field(default=0.7, gt=0, le=1)
     """Of what these cameras can send at most, which is measured first: more is refused."""
 
-    @property
+    @cached_property
+    def pictures(self) -> Pictures | None:
+        """Give the pictures that are sent in place of the data set.
+
+        Raises:
+            ConfigError: they cannot be sent.
+        """
+        return pictures.load(Path(self.images), say=say, option="fleet.images") if self.images else None
+
+    @cached_property
     def schedule(self) -> Schedule:
-        """Give the schedule that the cameras will keep.
+        """Give the schedule that the cameras will keep; a trace's file is read once.
 
         Raises:
             ConfigError: the arrival is not known, or its trace cannot be read.
         """
         if self.arrival.startswith("trace:"):
-            return asked(self.arrival)
+            return asked(self.arrival, images=(self.pictures or dataset.SPLITS["test"]).images)
         return asked(self.arrival, cameras=self.cameras, rate_hz=self.rate_hz, duration_s=self.duration_s)
 
     @property
@@ -90,8 +127,7 @@ class Fleet(_Table):
         Raises:
             ConfigError: see ``schedule``.
         """
-        schedule = self.schedule  # read once: it may be a file
-        return round(schedule.cameras * schedule.rate_hz, 3)
+        return round(self.schedule.cameras * self.schedule.rate_hz, 3)
 
 
 class Gateway(_Table):
@@ -99,10 +135,12 @@ class Gateway(_Table):
 
     engine: Name = "keras"
     """What runs the model."""
+    model: str = ""
+    """That it runs, if it is another than the scenario's ``model``: then no tier is called the better one."""
     threads: int = Field(default=0, ge=0)
     """Of the engine; 0 is all cores that it may use."""
     cores: tuple[int, ...] = ()
-    """That it may use, by number; none is all."""
+    """That it may use, by number; none is all that the other tier does not have for itself."""
 
 
 class Cluster(_Table):
@@ -110,6 +148,8 @@ class Cluster(_Table):
 
     engine: Literal["bigdl", Name] = "bigdl"
     """What runs the model."""
+    model: str = ""
+    """That it runs, if it is another than the scenario's ``model``."""
     master: str = ""
     """Spark's; empty is local, with all cores but one."""
     tasks: int = Field(default=0, ge=0)
@@ -119,7 +159,7 @@ class Cluster(_Table):
     batch_max: int = Field(default=2000, ge=1)
     """Frames in a micro-batch, at most."""
     cores: tuple[int, ...] = ()
-    """That it may use, by number; none is all."""
+    """That it may use, by number; none is all that the other tier does not have for itself."""
 
 
 class Kind(StrEnum):
@@ -161,6 +201,8 @@ class Scenario(_Table):
     """A shipped model's name, or a .keras or .onnx file."""
     deadline_ms: float = Field(default=500.0, gt=0)
     """By when an answer is on time, from due to seen."""
+    drain_s: float = Field(default=10.0, ge=1)
+    """After the cameras' end: how long nothing may come before what is missing is missing; above a micro-batch."""
     tariff: str = ""
     """Prices that money and energy are modelled by: a TOML file, or a shipped one by name; empty is none."""
     limits: Limits = Limits()
@@ -175,6 +217,19 @@ class Scenario(_Table):
     """What the load is searched for, if it is."""
     sweep: Mapping[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = {}
     """Values by dotted name, each of which is run; of several names, each with each."""
+
+    @model_validator(mode="after")
+    def _shares_connections(self) -> Self:
+        """Refuse connections that the cameras cannot share, before the run in which they would say so."""
+        fleet = self.fleet
+        if not fleet.connections:
+            return self
+        if fleet.connections > fleet.cameras and not fleet.arrival.startswith("trace:"):
+            raise ValueError(f"fleet.connections: there are only {fleet.cameras} cameras to share {fleet.connections}")
+        link, churn = Link.model_validate(words.settings(fleet.link)), Churn.model_validate(words.settings(fleet.churn))
+        if churn.share or not link.perfect:
+            raise ValueError("fleet.connections: cameras that come and go, or have a link of their own, share none")
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -201,6 +256,16 @@ class Scenario(_Table):
                 f"fleet.cameras, fleet.rate_hz and fleet.duration_s make {frames:,.0f}"
             )
         return self
+
+    def model_of(self, tier: Tier) -> str:
+        """Name the model that a tier runs."""
+        own = self.gateway if tier is Tier.GATEWAY else self.cluster
+        return own.model or self.model
+
+    @property
+    def models(self) -> list[str]:
+        """Name the models of the tiers that run, each once."""
+        return list(dict.fromkeys(self.model_of(tier) for tiers in self.placement.rounds for tier in tiers))
 
     @property
     def points(self) -> Sequence[tuple[dict[str, Any], "Scenario"]]:

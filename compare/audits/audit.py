@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from compare.audits import audit_checks
+from compare.audits import audit_checks, audit_images
 from compare.audits.audit_checks import Answered, Finding, Whole
 from compare.engines import timed
 from compare.engines.equivalence import CLUSTER
@@ -28,6 +28,7 @@ from consumers.ledger.table import FILE, Fate
 from edgewise import codecs, dataset
 from edgewise.clock import SECOND_NS, Clock, SystemClock
 from edgewise.errors import ConfigError
+from edgewise.family import Family
 from edgewise.messages import Codec, Frame
 from edgewise.parts import say
 from edgewise.summary import Summary
@@ -41,6 +42,8 @@ COLUMNS: Final = (
 """All that is read of the table."""
 ROUNDS: Final = 11
 """Of varied images and one image, in turn."""
+CLUSTER_ROUNDS: Final = 5
+"""The same of the cluster's engine: a pass through Spark takes longer."""
 EACH_S: Final = 0.25
 """For so long each is timed in each round."""
 BATCH: Final = 32
@@ -69,6 +72,8 @@ class Asked:
     """The run's model file; empty is the one that its tiers were given."""
     codec: Codec | None = None
     """Of the run's payloads; None is the one in the manifest, and raw where there is none."""
+    images: tuple[Path, ...] = ()
+    """Folders of the pictures that were sent; none is the one in the manifest."""
     seed: int = 1
     """Of the sample, and of the shuffled truth."""
 
@@ -144,15 +149,32 @@ def _of_content(
 ) -> Iterator[Finding]:
     table = read(folder / FILE)
     yield from (audit_checks.counts(tier, summary, table) for tier in summary.tiers)
-    split = split_of(table)
+    fleet = manifest.get("scenario", {}).get("fleet", {})
+    images = asked.images or tuple(Path(one) for one in (fleet.get("images"),) if one)
+    codec = asked.codec or Codec(fleet.get("codec", Codec.RAW))
+    timed_already: dict[tuple[str, str], Ran] = {}
+    for fleets, frames, split in audit_images.parted(table, summary, images):
+        for found in _of_images(frames, split, manifest, asked, codec=codec, timed_already=timed_already, clock=clock):
+            yield found.model_copy(update={"check": f"{found.check}, {fleets}"}) if fleets else found
+
+
+def _of_images(
+    table: pa.Table,
+    split: dataset.Split,
+    manifest: Mapping[str, Any],
+    asked: Asked,
+    *,
+    codec: Codec,
+    timed_already: dict[tuple[str, str], Ran],
+    clock: Clock,
+) -> Iterator[Finding]:
+    """Check the frames that are of one split."""
     yield (true := audit_checks.truth(table, split))
     if true.state == "failed":  # its images may be none
         return
-    codec = asked.codec or Codec(manifest.get("scenario", {}).get("fleet", {}).get("codec", Codec.RAW))
     groups = list(answered(table))
     if not groups:
-        raise ConfigError(f"{folder} has no answered frame that could be classified again; see: edgewise report")
-    timed_already: dict[tuple[str, str], Ran] = {}
+        raise ConfigError("the run has no answered frame that could be classified again; see: edgewise report")
     for group in groups:
         ran = timed_already.get((group.engine, group.model)) or _ran(group, manifest, asked.model)
         say(f"classifying frames of the {group.tier} again, with {group.engine} ...")
@@ -186,21 +208,6 @@ def answered(table: pa.Table) -> Iterator[Answered]:
         mine = rows.filter(pa.array([one == (tier, name, model) for one in which]))
         columns = {one: np.asarray(mine[one], dtype=np.int64) for one in ("number", "image", "truth", "label")}
         yield Answered(tier, name, model, camera=mine["camera"].to_pylist(), **columns)
-
-
-def split_of(table: pa.Table) -> dataset.Split:
-    """Give the split that the truth is of: test, or train if all of it is that one's.
-
-    Raises:
-        ConfigError: it is of no data set that is here.
-    """
-    test = dataset.load("test", say=say)
-    if not table.num_rows or pc.all(pc.is_null(table["truth"])).as_py():
-        raise ConfigError("the run's frames are of a data set that is not here, so nothing can be classified again")
-    if audit_checks.wrong_truth(table, test):
-        train = dataset.load("train", say=say)
-        return test if audit_checks.wrong_truth(table, train) else train
-    return test
 
 
 def _ran(group: Answered, manifest: Mapping[str, Any], asked: str) -> Ran:
@@ -255,12 +262,10 @@ def same_labels(group: Answered, ran: Ran, images: NDArray[np.uint8], *, codec: 
 
 
 def _speed(ran: Ran, images: NDArray[np.uint8], *, clock: Clock) -> Finding:
-    if ran.engine == CLUSTER:
-        mend = "its speed is that of Spark's jobs: edgewise models max --on cluster"
-        found, limit = "bigdl runs in the cluster alone", f"{audit_checks.REPEATED_MAX:.2f}"
-        return Finding(check=f"one image, {ran.engine}", state="not checked", found=found, limit=limit, next=mend)
     say(f"timing {ran.engine} on many images, and on one again and again ...")
     varied = np.array(images[:TIMED_IMAGES])
+    if ran.engine == CLUSTER:
+        return audit_checks.one_image(ran.engine, *cluster_rates(ran, varied))
     return audit_checks.one_image(ran.engine, *rates(ran.loaded.classify, varied, clock=clock))
 
 
@@ -268,9 +273,39 @@ def rates(
     classify: Callable[[Any], object], varied: NDArray[np.uint8], *, clock: Clock, each_s: float = EACH_S
 ) -> tuple[list[float], list[float]]:
     """Time an engine on many images and on the first of them repeated, in turn; give each round's images a second."""
-    both = (varied, np.repeat(varied[:1], len(varied), axis=0))
+    both = (varied, _repeated(varied))
+    return _in_turn(
+        lambda which: timed.rate_hz(classify, both[which], batch=BATCH, each_s=each_s, clock=clock), rounds=ROUNDS
+    )
+
+
+def cluster_rates(
+    ran: Ran, varied: NDArray[np.uint8], *, rounds: int = CLUSTER_ROUNDS
+) -> tuple[list[float], list[float]]:
+    """Time the cluster's stage likewise, in a Spark of its own with one task: by the CPU time of all its processes."""
+    from consumers.cluster.spark.images import Job, held
+
+    with held(varied, Job(ran.engine, ran.model, tasks=1, master="local[1]")) as many:
+        both, family = (many, many.beside(_repeated(varied))), Family()
+
+        def rate_hz(which: int) -> float:
+            before_s = family.spent()["cpu_s"]
+            both[which].passed()
+            return len(varied) / (family.spent()["cpu_s"] - before_s)
+
+        for which in (0, 1):
+            rate_hz(which)  # Java compiles what it runs most while it runs
+        return _in_turn(rate_hz, rounds=rounds)
+
+
+def _repeated(varied: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(varied[:1], len(varied), axis=0)
+
+
+def _in_turn(rate_hz: Callable[[int], float], *, rounds: int) -> tuple[list[float], list[float]]:
+    """Time both, now one first and now the other."""
     found: tuple[list[float], list[float]] = ([], [])
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for which in (0, 1) if number % 2 == 0 else (1, 0):
-            found[which].append(timed.rate_hz(classify, both[which], batch=BATCH, each_s=each_s, clock=clock))
+            found[which].append(rate_hz(which))
     return found

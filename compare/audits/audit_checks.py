@@ -119,7 +119,7 @@ def truth(table: pa.Table, split: dataset.Split) -> Finding:
     return Finding(
         check="truth",
         state="failed" if wrong else "passed",
-        found=f"{wrong:,} rows with another class than CIFAR-10's {split.name} split",
+        found=f"{wrong:,} rows with another class than their images have in {split.name}",
         limit="0",
         next="the table's truth was changed: its accuracy must not be used; run again" if wrong else "",
         numbers={"rows": wrong},

@@ -17,6 +17,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edgewise import security
 from edgewise.addresses import Address
 from edgewise.clock import Deadline, SystemClock
 from edgewise.errors import UnreachableError
@@ -24,6 +25,7 @@ from edgewise.errors import UnreachableError
 ANSWER_WITHIN_S: Final = 10.0
 KEEP_ALIVE_S: Final = 60
 PACKET_IDS: Final = 65_535
+NEVER_SUBSCRIBED: Final = "edgewise/never-subscribed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,12 @@ class Session:
         self._subacks: queue.Queue[int] = queue.Queue()
         self._pubacks: dict[int, int] = {}
         self._puback = threading.Condition()
+        self._unsubscribed = threading.Event()
         self._gone = threading.Event()
         self._client = self._make_client(client_id, will=will)
+        if (access := security.in_force().mqtt) is not None:
+            self._client.tls_set_context(access.context())
+            self._client.username_pw_set(access.user, access.password())
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = expiry_s
         if receive_maximum is not None:
@@ -121,11 +127,11 @@ class Session:
         return drained
 
     def leave(self) -> None:
-        """Say DISCONNECT, after all that was acknowledged; the session lives on if it has an expiry.
-
-        Take what is coming first: a connection closed with unread messages is reset, and then the broker may
-        never see the last acknowledgements.
-        """
+        """Say DISCONNECT, after all that was acknowledged; the session lives on if it has an expiry."""
+        # A connection closed with unread messages is reset, and then a broker that has not looked yet never sees the
+        # last acknowledgements. It answers in order: an answer to this means that it has seen them.
+        self._client.unsubscribe(NEVER_SUBSCRIBED)
+        self._unsubscribed.wait(timeout=ANSWER_WITHIN_S)
         self._client.disconnect()
         # Stopping paho's thread first would throw away what still waits to be sent.
         self._gone.wait(timeout=ANSWER_WITHIN_S)
@@ -150,7 +156,8 @@ class Session:
     def _forget_each_other(self) -> None:
         # paho closes its inner sockets when it is collected, which a circle of references puts off.
         client = self._client
-        client.on_connect = client.on_message = client.on_subscribe = client.on_publish = client.on_disconnect = None
+        client.on_connect = client.on_message = client.on_subscribe = None
+        client.on_unsubscribe = client.on_publish = client.on_disconnect = None
 
     def _make_client(self, client_id: str, *, will: Will | None) -> paho.Client:
         client = paho.Client(
@@ -178,13 +185,18 @@ class Session:
                 self._pubacks[number] = reason.value
                 self._puback.notify_all()
 
+        def on_unsubscribe(*_: object) -> None:
+            self._unsubscribed.set()
+
         def on_disconnect(*_: object) -> None:
+            self._unsubscribed.set()  # nobody is left to answer
             self._gone.set()
 
         client.on_connect = on_connect
         client.on_disconnect = on_disconnect
         client.on_message = on_message
         client.on_subscribe = on_subscribe
+        client.on_unsubscribe = on_unsubscribe
         client.on_publish = on_publish
         return client
 

@@ -2,36 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Literal
 
+from compare.reports.headlines import HEADLINES, Depends
 from compare.reports.same_frames import Same
 from edgewise.show import NOT_MEASURED, cell
 from edgewise.summary import Strict
 
-
-class Depends(StrEnum):
-    """What a figure depends on, besides the run being VALID and the model the same."""
-
-    LOAD = "load"
-    """When which frames were due."""
-    IMAGES = "images"
-    """What was to be seen on them."""
-    DEADLINE = "deadline"
-    """By when an answer was on time."""
-
-
-DEPENDS: Final[Mapping[str, frozenset[Depends]]] = {
-    "latency p50": frozenset({Depends.LOAD}),
-    "latency p90": frozenset({Depends.LOAD}),
-    "latency p99": frozenset({Depends.LOAD}),
-    "right and on time": frozenset(Depends),
-    "accuracy": frozenset({Depends.IMAGES}),
-    "throughput": frozenset({Depends.LOAD}),
-    "CPU for 1,000 right": frozenset({Depends.LOAD, Depends.IMAGES}),
-    "uplink for 1,000 right": frozenset({Depends.IMAGES}),
-}
-"""By figure; one that is not among these depends on everything."""
 SCHEDULE: Final = ("fleet.cameras", "fleet.rate_hz", "fleet.duration_s", "fleet.arrival", "fleet.seed")
 """Settings that a schedule follows from."""
 IMAGES: Final = (*SCHEDULE, "fleet.order")
@@ -133,7 +110,7 @@ def _told(one: Facts, other: Facts, names: Sequence[str]) -> list[str]:
 
 
 def _obstacle(what: str, said: Sequence[str], tiers: Sequence[str], depends: Depends) -> Obstacle:
-    figures = [name for name, of in DEPENDS.items() if depends in of]
+    figures = [one.name for one in HEADLINES if depends in one.depends]
     return Obstacle(what=what, a=said[0], b=said[1], tiers=list(tiers), figures=figures)
 
 

@@ -1,25 +1,27 @@
 """What several runs of one scenario say together: each figure's median and range, and whether one tier wins it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
-from rich.console import Group, RenderableType
-from rich.text import Text
+from pydantic import Field, ValidationError
 
-from compare.reports import report
+from compare.reports import one_model, tiers_paired
+from compare.reports.headlines import ACCURACY, FIGURES, ON_TIME, Headline
+from compare.reports.spread import Spread, spread
+from compare.reports.tiers_paired import Found, Paired
+from compare.runs.ran import Ran
 from compare.scenario import Placement, Scenario
 from edgewise.errors import ConfigError
 from edgewise.messages import Tier
-from edgewise.show import NOT_MEASURED, cell, grid, interval, titled
-from edgewise.statistics import median_interval, overlap
-from edgewise.summary import Interval, Reason, Strict, Summary, TierSummary
+from edgewise.show import NOT_MEASURED
+from edgewise.statistics import Interval, overlap
+from edgewise.summary import Reason, Strict
 
-BETTER: Final = "Better only where the intervals do not overlap; - is no difference that the repeats show."
 REPEATS_NEEDED: Final = 3
 """Before a difference may be called a win."""
+OF_FRAMES: Final = (ACCURACY, ON_TIME)
+"""Figures that repeats of one schedule tell alike: their frames decide, too."""
 NAME: Final = "comparison.json"
 
 
@@ -30,25 +32,8 @@ class Run(Strict):
     """Its own, inside the comparison's."""
     tiers: list[str]
     verdict: Literal["VALID", "INVALID"]
-
-
-class Spread(Strict):
-    """One figure over the repeats."""
-
-    values: list[float]
-    """In the order of the runs."""
-    median: float
-    min: float
-    max: float
-    interval: Interval
-    """Of the median, 95 %, by bootstrap over the repeats."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _ends(cls, given: Any) -> Any:  # noqa: ANN401 - as it stands in a file
-        """Take least and most from the values, where an older version did not write them."""
-        values = given.get("values") if isinstance(given, dict) else None
-        return {"min": min(values), "max": max(values)} | given if values else given
+    unsteady: bool = False
+    """Whether something else slowed the machine's cores meanwhile."""
 
 
 class Figure(Strict):
@@ -58,11 +43,11 @@ class Figure(Strict):
     unit: str
     tiers: dict[str, Spread]
     better: Literal["gateway", "cluster"] | None
-    """None where the intervals overlap, or where the runs may not say."""
+    """None where repeats or frames show no difference, or where the runs may not say."""
 
 
 class Comparison(Strict):
-    """All runs of one scenario."""
+    """All runs of one scenario: the content of ``comparison.json``."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     scenario: str
@@ -70,77 +55,65 @@ class Comparison(Strict):
     repeats: int
     verdict: Literal["VALID", "INVALID"]
     reasons: list[Reason]
-    """Of the first INVALID run."""
+    """What ended it early, or is not the same in all runs; otherwise those of the first INVALID run."""
     no_winner: str | None
     """Why no tier is called the better one, whatever the figures."""
     runs: list[Run]
+    from_s: float | None = None
+    """Latencies and *right and on time* are of the frames due from then on: the longest warm-up of the runs."""
     figures: list[Figure]
+    paired: Paired | None = None
+    """Both tiers on the same frames; None with one tier, in a split, or of INVALID runs."""
 
 
-Take = Callable[[TierSummary], float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """A figure that runs are compared in."""
-
-    name: str
-    unit: str
-    take: Take
-    """Where it stands in a tier's summary."""
-    more_is_better: bool = False
-    repeated: bool = True
-    """Whether the repeats of a scenario are compared in it, too; otherwise it is for two runs alone."""
-
-
-HEADLINES: Final[Sequence[Headline]] = (
-    Headline("latency p50", "ms", lambda tier: tier.latency_ms.p50),
-    Headline("latency p90", "ms", lambda tier: tier.latency_ms.p90, repeated=False),
-    Headline("latency p99", "ms", lambda tier: tier.latency_ms.p99),
-    Headline("right and on time", "%", lambda tier: _percent(tier.on_time), more_is_better=True),
-    Headline("accuracy", "%", lambda tier: _percent(tier.accuracy), more_is_better=True),
-    Headline("throughput", "results/s", lambda tier: tier.throughput_hz, more_is_better=True, repeated=False),
-    Headline("CPU for 1,000 right", "s", lambda tier: tier.per_1000_correct.cpu_s),
-    Headline("uplink for 1,000 right", "MB", lambda tier: _megabytes(tier.per_1000_correct.uplink_bytes)),
-)
-FIGURES: Final = tuple(one for one in HEADLINES if one.repeated)
-"""Of a comparison."""
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else share * 100
-
-
-def _megabytes(size_bytes: float | None) -> float | None:
-    return None if size_bytes is None else size_bytes / 1e6
-
-
-def compared(scenario: Scenario, runs: Sequence[tuple[str, Summary]]) -> Comparison:
+def compared(scenario: Scenario, runs: Sequence[Ran], *, ended: Reason | None = None) -> Comparison:
     """Put runs together.
 
     Args:
         scenario: that they are runs of.
-        runs: each one's folder and summary, in their order.
+        runs: all there are, in their order.
+        ended: what ended them before the last, if something did.
     """
-    invalid = [summary for _, summary in runs if summary.verdict == "INVALID"]
-    why = _no_winner(scenario, invalid=len(invalid))
+    invalid = [one for one in runs if one.verdict == "INVALID"]
+    reasons = [ended] if ended else list(one_model.different(scenario, runs))
+    found = None
+    if not invalid and not reasons:
+        split = scenario.placement is Placement.SPLIT
+        found = tiers_paired.find(runs, deadline_ms=scenario.deadline_ms, split=split)
+        reasons = [] if found is None or found.same else [_other_frames(scenario)]
+    why = _no_winner(scenario, reasons, invalid=len(invalid))
     return Comparison(
         schema=1,
         scenario=scenario.name,
         placement=scenario.placement,
         repeats=scenario.repeats,
-        verdict="INVALID" if invalid else "VALID",
-        reasons=invalid[0].reasons if invalid else [],
+        verdict="INVALID" if invalid or reasons else "VALID",
+        reasons=[*reasons, *(invalid[0].reasons if invalid else [])],
         no_winner=why,
-        runs=[Run(folder=folder, tiers=list(summary.tiers), verdict=summary.verdict) for folder, summary in runs],
-        figures=[_figure(one, _values(runs, one.take), decide=why is None) for one in FIGURES],
+        runs=[
+            Run(folder=one.folder, tiers=list(one.tiers), verdict=one.verdict, unsteady=one.unsteady) for one in runs
+        ],
+        from_s=None if found is None else found.from_s,
+        figures=[_figure(one, runs, found, decide=why is None) for one in FIGURES],
+        paired=None if found is None else found.paired,
     )
 
 
-def _no_winner(scenario: Scenario, *, invalid: int) -> str | None:
+def _other_frames(scenario: Scenario) -> Reason:
+    return Reason(
+        rule="different frames",
+        found="frames.parquet of the runs differ in cameras, moments or images",
+        limit="the same schedule",
+        next=f"leave what fleet.arrival = {scenario.fleet.arrival!r} reads as it is until the last run has ended",
+    )
+
+
+def _no_winner(scenario: Scenario, reasons: Sequence[Reason], *, invalid: int) -> str | None:
     gateway, cluster = set(scenario.gateway.cores), set(scenario.cluster.cores)
+    if reasons:
+        return reasons[0].rule
     if invalid:
-        return f"{invalid} of the runs are INVALID"
+        return _of_invalid(invalid)
     if scenario.placement in {Placement.GATEWAY, Placement.CLUSTER}:
         return "one tier alone"
     together = scenario.placement in {Placement.BOTH, Placement.SPLIT}
@@ -154,57 +127,90 @@ def _no_winner(scenario: Scenario, *, invalid: int) -> str | None:
     return None
 
 
-def _values(runs: Sequence[tuple[str, Summary]], take: Take) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for _, summary in runs:
-        for name, tier in summary.tiers.items():
-            if (value := take(tier)) is not None:
-                found.setdefault(name, []).append(value)
-    return found
+def _of_invalid(runs: int) -> str:
+    return f"{runs} of the runs are INVALID"
 
 
-def _figure(headline: Headline, values: Mapping[str, list[float]], *, decide: bool) -> Figure:
-    tiers = {tier: _spread(found) for tier, found in values.items()}
+def _figure(headline: Headline, runs: Sequence[Ran], found: Found | None, *, decide: bool) -> Figure:
+    """Put a figure together; who is better in what is of frames, these must show as well as the repeats."""
+    tiers = {
+        tier: spread(values, *_sure(headline, tier, runs, found))
+        for tier, values in _values(headline, runs, found).items()
+    }
     better: Literal["gateway", "cluster"] | None = None
-    if decide and {"gateway", "cluster"} <= set(tiers):
+    if decide and _often_enough(tiers):
         gateway, cluster = tiers["gateway"], tiers["cluster"]
-        enough = min(len(gateway.values), len(cluster.values)) >= REPEATS_NEEDED
-        if enough and not overlap(gateway.interval, cluster.interval):
+        if headline.name in OF_FRAMES:
+            shown = gateway.apart(cluster) and found is not None and headline.name in found.apart
+        else:
+            shown = not overlap(gateway.interval, cluster.interval)
+        if shown:
             better = "gateway" if (gateway.median > cluster.median) == headline.more_is_better else "cluster"
     return Figure(name=headline.name, unit=headline.unit, tiers=tiers, better=better)
 
 
-def _spread(values: list[float]) -> Spread:
-    middle, (low, high) = median_interval(values)
-    return Spread(values=values, median=middle, min=min(values), max=max(values), interval=Interval(low=low, high=high))
+def _values(headline: Headline, runs: Sequence[Ran], found: Found | None) -> Mapping[str, list[float]]:
+    """Give each tier's values: of the frames that all runs have after their warm-up, or as the runs say."""
+    if found is not None and headline.name in found.values:
+        return found.values[headline.name]
+    values: dict[str, list[float]] = {}
+    for one in runs:
+        for name, tier in one.summary.tiers.items() if one.summary else ():
+            if (value := headline.take(tier)) is not None:
+                values.setdefault(name, []).append(value)
+    return values
+
+
+def _sure(headline: Headline, tier: str, runs: Sequence[Ran], found: Found | None) -> list[Interval | None]:
+    """Give where a figure lies by its frames."""
+    if headline.name == ON_TIME:
+        return [] if found is None else [found.on_time.get(tier)]
+    if headline.name != ACCURACY:
+        return []
+    known = (one.summary.tiers.get(tier) for one in runs if one.summary)
+    within = (one.accuracy_interval for one in known if one is not None)
+    return [Interval(one.low * 100, one.high * 100) for one in within if one is not None]
+
+
+def _often_enough(tiers: Mapping[str, Spread]) -> bool:
+    """Say whether both tiers have a figure often enough to be compared in it."""
+    return len(tiers) == len(Tier) and min(len(one.values) for one in tiers.values()) >= REPEATS_NEEDED
 
 
 def answer(compared: Comparison) -> str:
-    """Give what the runs say together, in a sentence."""
-    if compared.verdict != "VALID":
-        return "None: this comparison is INVALID and its numbers must not be used."
+    """Give what the runs say together, in a sentence, and whether the machine let them."""
+    unsteady = sum(run.unsteady for run in compared.runs)
+    of = f"{unsteady} of {len(compared.runs)} runs"
+    hour = f" The machine was unsteady in {of}: take speeds from a quieter hour." if unsteady else ""
+    return f"{_answer(compared)}{hour}"
+
+
+def _answer(compared: Comparison) -> str:
+    invalid = [run.folder for run in compared.runs if run.verdict == "INVALID"]
+    if compared.verdict != "VALID" and compared.no_winner != _of_invalid(len(invalid)):
+        return f"None: {compared.no_winner}, so these numbers must not be compared."
+    if invalid:
+        return (
+            f"None: {len(invalid)} of {len(compared.runs)} runs are INVALID, so these numbers must not be used. "
+            f"The reasons are those of the first, {invalid[0]}."
+        )
     if compared.no_winner:
         return f"No tier is called better: {compared.no_winner}."
     names = {tier.value: [figure.name for figure in compared.figures if figure.better == tier.value] for tier in Tier}
     parts = [f"the {tier} is better in {listed(won)}" for tier, won in names.items() if won]
-    alike = [figure.name for figure in compared.figures if figure.better is None and _decided(figure)]
-    few = [figure.name for figure in compared.figures if not _decided(figure)]
-    parts += [f"no difference that the repeats show in {listed(alike)}"] if alike else []
+    alike = [figure.name for figure in compared.figures if figure.better is None and _often_enough(figure.tiers)]
+    few = [figure.name for figure in compared.figures if not _often_enough(figure.tiers)]
+    parts += [f"no difference shown in {listed(alike)}"] if alike else []
     parts += [f"not measured in {REPEATS_NEEDED} runs of each tier: {listed(few)}"] if few else []
     said = "; ".join(parts)
     return f"{said[:1].upper()}{said[1:]}."
 
 
 def better(compared: Comparison, figure: Figure) -> str:
-    """Name the better tier; - is no difference that the repeats show, n/a no comparison."""
+    """Name the better tier; - is no difference shown, n/a no comparison."""
     if figure.better:
         return figure.better
-    return NOT_MEASURED if compared.no_winner or not _decided(figure) else "-"
-
-
-def _decided(figure: Figure) -> bool:
-    """Say whether both tiers have the figure often enough to be compared in it."""
-    return len(figure.tiers) > 1 and min(len(spread.values) for spread in figure.tiers.values()) >= REPEATS_NEEDED
+    return NOT_MEASURED if compared.no_winner or not _often_enough(figure.tiers) else "-"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -230,44 +236,3 @@ def read(folder: Path) -> Comparison:
         raise ConfigError(f"{folder} is no comparison's folder: it has no {NAME}; runs stand in runs/") from error
     except (ValidationError, OSError) as error:
         raise ConfigError(f"{path} cannot be read as a comparison; was it written by another version?") from error
-
-
-def rendered(compared: Comparison) -> RenderableType:
-    """Lay a comparison out for the terminal: the verdict, the figures, and whether one tier may be called better."""
-    head = report.verdict(compared.verdict, f"{compared.scenario}, {len(compared.runs)} runs")
-    numbers = ("median", "min to max", "95 % interval")
-    table = grid("figure", "tier", numbers=numbers)
-    table.add_column("better")
-    tiers = tiers_of(compared)
-    for figure in compared.figures:
-        for place, (tier, cells) in enumerate(rows(figure, tiers)):
-            first = place == 0
-            table.add_row(written(figure) if first else "", tier, *cells, better(compared, figure) if first else "")
-    notes = () if compared.no_winner else (BETTER,)
-    return Group(
-        head,
-        *report.reasons(compared.reasons),
-        Text(answer(compared)),
-        *titled("Over the repeats", table, *notes),
-    )
-
-
-def written(figure: Figure) -> str:
-    """Name a figure with its unit."""
-    return f"{figure.name}, {figure.unit}"
-
-
-def tiers_of(compared: Comparison) -> Sequence[str]:
-    """Name the tiers that ran, in the order of the data."""
-    return [tier.value for tier in Tier if any(tier.value in run.tiers for run in compared.runs)]
-
-
-def rows(figure: Figure, tiers: Sequence[str]) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Give each tier's median, least to most, and interval, as written; n/a where no run measured the figure."""
-    for tier in tiers:
-        spread = figure.tiers.get(tier)
-        if spread is None:
-            yield tier, (NOT_MEASURED,) * 3
-            continue
-        ends = Interval(low=spread.min, high=spread.max)
-        yield tier, (cell(spread.median, digits=2), interval(ends, digits=2), interval(spread.interval, digits=2))

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from compare.reports import comparison, page, plots
+from compare.reports import comparison, comparison_shown, page, plots
 from compare.reports.comparison import Comparison, Figure
+from compare.reports.grids import Grid
 from compare.reports.plots import Words
 from edgewise.show import NOT_MEASURED, cell
 
@@ -50,20 +51,32 @@ def rendered(compared: Comparison, *, runs: Mapping[str, str]) -> str:
         compared=compared,
         reasons=[page.broken(one) for one in compared.reasons],
         answer=comparison.answer(compared),
+        of_first=any(run.verdict == "INVALID" for run in compared.runs),
         figures=[
-            (title(compared, figure), list(comparison.rows(figure, comparison.tiers_of(compared))))
+            (title(compared, figure), list(comparison_shown.rows(figure, comparison_shown.tiers_of(compared))))
             for figure in compared.figures
         ],
-        better="" if compared.no_winner else "A tier is called better only where the intervals do not overlap.",
+        notes=[*comparison_shown.window(compared), *([] if compared.no_winner else [comparison_shown.BETTER])],
+        paired=paired(compared),
         pictures=list(pictures(compared)),
         links=runs,
     )
 
 
+def paired(compared: Comparison) -> tuple[Grid, str] | None:
+    """Give what the tiers made of the same frames, and how many these are."""
+    found = compared.paired
+    if found is None:
+        return None
+    rows = [(comparison_shown.written(one), *comparison_shown.cells_of(one.spread)) for one in found.figures]
+    head = ("figure", *comparison_shown.COLUMNS)
+    return Grid(comparison_shown.PAIRED, head, rows), comparison_shown.said(found)
+
+
 def pictures(compared: Comparison) -> Iterator[tuple[str, Markup]]:
     """Draw each figure that was measured; give its title and its picture."""
     for number, figure in enumerate(compared.figures):
-        tiers = {name: figure.tiers[name] for name in comparison.tiers_of(compared) if name in figure.tiers}
+        tiers = {name: figure.tiers[name] for name in comparison_shown.tiers_of(compared) if name in figure.tiers}
         if tiers:
             words = Words(f"figure-{number}", title(compared, figure), _told(figure))
             yield words.title, plots.repeats(tiers, words, unit=figure.unit)
@@ -73,7 +86,7 @@ def title(compared: Comparison, figure: Figure) -> str:
     """Name a figure with its unit and what came out, as far as it may be said."""
     found = comparison.better(compared, figure)
     said = {"-": ": no difference shown", NOT_MEASURED: ""}.get(found, f": {found} better")
-    return f"{comparison.written(figure)}{said}"
+    return f"{comparison_shown.written(figure)}{said}"
 
 
 def _told(figure: Figure) -> str:

@@ -12,8 +12,10 @@ from pydantic import Field
 
 from compare.reports import alike, same_frames
 from compare.reports.alike import Facts, Obstacle, Setting
-from compare.reports.comparison import HEADLINES, REPEATS_NEEDED, Comparison, Figure, Spread, listed
+from compare.reports.comparison import REPEATS_NEEDED, Comparison, Figure, listed
+from compare.reports.headlines import HEADLINES
 from compare.reports.same_frames import Same
+from compare.reports.spread import Spread
 from edgewise.statistics import Bounds, overlap
 from edgewise.summary import Interval, Strict, Summary
 
@@ -21,6 +23,8 @@ Verdict = Literal["differs", "no difference shown", "n/a"]
 DIFFERS: Final = "differs"
 NOT_SHOWN: Final = "no difference shown"
 NOT_COMPARED: Final = "n/a"
+ONE_EACH: Final = " One run each: whether repeats of them would differ is not known."
+"""Nothing in two runs tells how much the next one of the same settings would differ."""
 
 
 class Change(Strict):
@@ -38,7 +42,7 @@ class Change(Strict):
     difference: float | None
     """B minus A."""
     interval: Interval | None
-    """Of the difference, 95 %; None where there is none to be had, as of two comparisons."""
+    """Of the difference: those of all figures hold together with 95 %; None where there is none, as of comparisons."""
     verdict: Verdict
 
 
@@ -92,7 +96,13 @@ def between_runs(one: Run, other: Run) -> Differences:
     facts = [_facts(run) for run in (one, other)]
     usable = all(run.summary.verdict == "VALID" for run in (one, other))
     shared = [name for name in one.summary.tiers if name in other.summary.tiers]
-    changes = [change for tier in shared for change in _of_tier(one, other, tier, same=same, usable=usable)]
+    found = {
+        tier: same_frames.differences(
+            (one.summary, other.summary), (one.frames, other.frames), tier, found=same, tiers=len(shared)
+        )
+        for tier in (shared if usable else ())
+    }
+    changes = [change for tier in shared for change in _of_tier(one, other, tier, found.get(tier))]
     return _told((one.name, other.name), facts, list(alike.obstacles(*facts, same=same)), changes, of="runs")
 
 
@@ -105,16 +115,12 @@ def _facts(run: Run) -> Facts:
     )
 
 
-def _of_tier(one: Run, other: Run, tier: str, *, same: Same, usable: bool) -> Iterator[Change]:
+def _of_tier(one: Run, other: Run, tier: str, found: Mapping[str, Bounds] | None) -> Iterator[Change]:
     """Give each figure of a tier, as if nothing were in the way of a verdict; of INVALID runs both values alone."""
-    summaries = (one.summary, other.summary)
-    found: Mapping[str, Bounds] = {}
-    if usable:
-        found = same_frames.differences(summaries, (one.frames, other.frames), tier, found=same)
     for headline in HEADLINES:
-        a, b = (headline.take(summary.tiers[tier]) for summary in summaries)
-        difference = b - a if a is not None and b is not None and usable else None
-        within = None if difference is None else _interval(found.get(headline.name))
+        a, b = (headline.take(run.summary.tiers[tier]) for run in (one, other))
+        difference = b - a if a is not None and b is not None and found is not None else None
+        within = None if difference is None or found is None else _interval(found.get(headline.name))
         yield Change(
             tier=tier,
             name=headline.name,
@@ -146,14 +152,18 @@ def between_comparisons(one: Repeated, other: Repeated) -> Differences:
 
 
 def _facts_of_all(found: Repeated) -> Facts:
-    model = found.settings.get("model")
     deadline_ms = found.settings.get("deadline_ms")
     return Facts(
         verdict=found.comparison.verdict,
-        models={tier: str(model) if model else None for run in found.comparison.runs for tier in run.tiers},
+        models={tier: _model(found, tier) for run in found.comparison.runs for tier in run.tiers},
         deadline_ms=deadline_ms if isinstance(deadline_ms, int | float) else None,
         settings=found.settings,
     )
+
+
+def _model(found: Repeated, tier: str) -> str | None:
+    model = found.settings.get(f"{tier}.model") or found.settings.get("model")
+    return str(model) if model else None
 
 
 def _of_figures(one: Comparison, other: Comparison) -> Iterator[Change]:
@@ -204,15 +214,15 @@ def _told(
         of=of,
         a=a,
         b=b,
-        answer=answer(judged, obstacles),
+        answer=answer(judged, obstacles, of=of),
         obstacles=list(obstacles),
         settings=alike.settings(facts[0].settings, facts[1].settings),
         changes=judged,
     )
 
 
-def answer(changes: Sequence[Change], obstacles: Sequence[Obstacle]) -> str:
-    """Give what came out, in a sentence."""
+def answer(changes: Sequence[Change], obstacles: Sequence[Obstacle], *, of: Literal["runs", "comparisons"]) -> str:
+    """Give what came out, in a sentence; of single runs with what they do not tell."""
     found = {verdict: [one for one in changes if one.verdict == verdict] for verdict in get_args(Verdict)}
     told = len(found[DIFFERS]) + len(found[NOT_SHOWN])
     if not told:
@@ -223,7 +233,7 @@ def answer(changes: Sequence[Change], obstacles: Sequence[Obstacle]) -> str:
         return f"No difference shown between A and B in {_counted(told)}{left}."
     tiers = dict.fromkeys(one.tier for one in found[DIFFERS])
     parts = [f"{listed([one.name for one in found[DIFFERS] if one.tier == tier])} of the {tier}" for tier in tiers]
-    return f"A and B differ in {', and in '.join(parts)}{left}."
+    return f"A and B differ in {', and in '.join(parts)}{left}.{ONE_EACH if of == 'runs' else ''}"
 
 
 def _counted(figures: int) -> str:

@@ -13,13 +13,14 @@ from compare.reports.difference import DIFFERS, Change, Differences
 from edgewise.show import cell, grid, interval, titled
 
 OF_ONE: Final = (
-    "The interval is of B minus A, 95 %: latencies, right and on time, throughput and uplink by drawing whole seconds "
-    "of the schedule; accuracy by paired bootstrap on the same images, by Newcombe on others. n/a: too few frames or "
-    "seconds, or (CPU) one number a run."
+    "The intervals are of B minus A, and hold all together with 95 %: of 20 pairs of equal runs, one differs in "
+    "anything. Latencies, right and on time, throughput and uplink by drawing blocks of whole seconds of the schedule; "
+    "accuracy by paired bootstrap on the same images, by Newcombe on others. n/a: too few frames or seconds, or (CPU) "
+    "one number a run."
 )
 ONE_EACH: Final = (
-    "One run each: the interval says how sure these two are, not how much repeats of either would differ; "
-    "for that give two comparisons of at least 3 repeats. Of 20 such verdicts about one is wrong by chance."
+    "One run each: the intervals say how sure these two are, not how much repeats of either would differ, as something "
+    "else may have run on the machine; for that give two comparisons of at least 3 repeats."
 )
 OF_SEVERAL: Final = (
     "Intervals are 95 % of the median over the repeats; figures differ if these do not overlap. "

@@ -1,22 +1,28 @@
 """What `edgewise report` shows of a folder: a run, a comparison, a search, a sweep; or of two: how they differ."""
 
+import json
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 from rich.console import RenderableType
 
-from compare.reports import comparison, comparison_page, difference, difference_shown, page, report, series_page
+from compare.reports import (
+    comparison,
+    comparison_page,
+    comparison_shown,
+    difference,
+    difference_shown,
+    page,
+    report,
+    series_page,
+)
 from compare.reports.difference import Differences, Repeated, Run
-from compare.reports.same_frames import COLUMNS
 from compare.reports.series_page import Series
 from compare.runs import runfolder
 from compare.searches import capacity, crossover, sweep
-from consumers.ledger import table
 from edgewise import show
 from edgewise.errors import ConfigError
 
@@ -30,6 +36,18 @@ SERIES: Final[Mapping[str, tuple[type[Series], Callable[[Any], RenderableType]]]
     sweep.NAME: (sweep.Sweep, sweep.rendered),
 }
 """Searches and sweeps: what each is read as, and how it is laid out."""
+
+
+PUBLISHED: Final[Mapping[str, type[BaseModel]]] = {
+    "comparison": comparison.Comparison,
+    **{name.removesuffix(".json"): kind for name, (kind, _) in SERIES.items()},
+}
+"""What has a JSON Schema in docs/, by the file's name; a run's own is edgewise.summary's."""
+
+
+def schema_text(name: str) -> str:
+    """Give a JSON Schema as it is published."""
+    return json.dumps(PUBLISHED[name].model_json_schema(by_alias=True), indent=1) + "\n"
 
 
 def is_comparison(folder: Path) -> bool:
@@ -70,7 +88,7 @@ def show_report(folder: Path, other: Path | None, *, as_json: bool) -> None:
         _show(many, as_json=as_json, laid_out=laid_out(many))
     elif is_comparison(folder):
         compared = comparison.read(folder)
-        _show(compared, as_json=as_json, laid_out=comparison.rendered(compared))
+        _show(compared, as_json=as_json, laid_out=comparison_shown.rendered(compared))
     else:
         report.show(report.read(folder), as_json=as_json)
 
@@ -124,7 +142,10 @@ def run(folder: Path) -> Run:
         ConfigError: the folder is none of a run, or something in it cannot be read.
     """
     return Run(
-        name=folder.resolve().name, summary=report.read(folder), settings=settings(folder), frames=frames(folder)
+        name=folder.resolve().name,
+        summary=report.read(folder),
+        settings=settings(folder),
+        frames=runfolder.frames(folder),
     )
 
 
@@ -138,21 +159,6 @@ def repeated(folder: Path) -> Repeated:
     of_runs = (settings(folder / one.folder) for one in compared.runs)
     known = next((found for found in of_runs if found), settings(folder))
     return Repeated(name=folder.resolve().name, comparison=compared, settings=known)
-
-
-def frames(folder: Path) -> pa.Table | None:
-    """Read what is compared of a run's per-frame table; None if there is none.
-
-    Raises:
-        ConfigError: it is there, and is no such table.
-    """
-    path = folder / table.FILE
-    try:
-        return pq.read_table(path, columns=list(COLUMNS))
-    except FileNotFoundError:
-        return None
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise ConfigError(f"{path} cannot be read as a run's table; was it written by another version?") from error
 
 
 def settings(folder: Path) -> Mapping[str, object]:
@@ -171,7 +177,8 @@ def settings(folder: Path) -> Mapping[str, object]:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as a scenario: {error}; was the run cut off?") from error
-    return {name: value for name, value in known.items() if name != "model"}  # a file's name is no identity
+    # A model's file name is no identity.
+    return {name: value for name, value in known.items() if name.rpartition(".")[2] != "model"}
 
 
 def flat(values: Mapping[str, Any], *, inside: str = "") -> dict[str, object]:

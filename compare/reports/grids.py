@@ -46,34 +46,11 @@ def latency(summary: Summary) -> Grid:
     return Grid("Latency from due to seen, ms", head, rows)
 
 
-def latency_notes(summary: Summary, *, shared: bool) -> Iterator[str]:
-    """Say what the percentiles mean."""
-    yield "Missing frames are infinitely late. n/a: too few frames (p99 needs 459, p99.9 needs 4,603), or infinite."
-    if (warm := summary.warm_up) is not None:
-        how = "ended when three windows in a row agreed" if warm.stable else "never ended by stability, and was cut off"
-        yield (
-            f"Left out of latencies: the {count(warm.frames)} frames due in the first {cell(warm.lasted_s)} s, "
-            f"the warm-up, which {how} (windows of {cell(warm.window_s)} s)."
-        )
-    for name, tier in summary.tiers.items():
-        if tier.late_readings:
-            yield (
-                f"{name}: {tier.late_readings:,} results were timed by Kafka's append stamp (whole ms), "
-                "as the ledger had not caught up."
-            )
-    if summary.paired is not None:
-        both = summary.paired
-        later = both.latency_difference_ms
-        sure = f" (95 % interval {interval(later.p50_interval)})" if later.p50_interval else ""
-        frames = both.frames if both.measured is None else both.measured
-        yield (
-            f"Of the same frame, cluster minus gateway ({count(frames)} frames), ms: "
-            f"p50 {cell(later.p50)}{sure}, p90 {cell(later.p90)}."
-        )
-    if summary.split_seed is not None:
-        yield report.SPLIT
-    if shared and len(summary.tiers) > 1:
-        yield report.CO_LOCATED
+def on_time(summary: Summary) -> Iterator[Grid]:
+    """Give the share answered rightly within each of several deadlines."""
+    if rows := report.on_time_rows(summary):
+        head = ("tier", *(f"{ms} ms" for ms in report.deadlines(summary)))
+        yield Grid("Right and on time, % of the frames due, by deadline", head, rows)
 
 
 def phases(summary: Summary) -> Iterator[Grid]:
@@ -133,6 +110,12 @@ def stages(summary: Summary) -> Grid:
         for tier_name, tier in summary.tiers.items()
     ]
     return Grid("The median of each step, ms", ("tier", *names), rows)
+
+
+def steps(summary: Summary) -> Iterator[Grid]:
+    """Give the medians from each moment of a frame to the next."""
+    if rows := report.step_rows(summary):
+        yield Grid("From one moment of a frame to the next, median, ms", ("step", *summary.tiers), rows)
 
 
 def micro_batches(summary: Summary) -> Iterator[Grid]:
@@ -224,7 +207,7 @@ def lateness(summary: Summary) -> str:
     late = summary.lateness_ms
     found = (("p50", late.p50), ("p99", late.p99), ("max", late.max))
     said = "Sent late by, ms: " + ", ".join(f"{name} {cell(value, digits=2)}" for name, value in found) + "."
-    return " ".join([said, *report.asked_of_cameras(summary)])
+    return " ".join([said, *report.asked_of_cameras(summary), *report.own_pictures(summary)])
 
 
 def periods(found: Series) -> Grid:
@@ -286,15 +269,23 @@ def _modelled(tier: TierSummary) -> tuple[str, str]:
     return cell(each.money, digits=report.MONEY_DIGITS), cell(each.energy_j)
 
 
+def hops(summary: Summary) -> Iterator[Grid]:
+    """Give what travelled each hop of the way."""
+    if rows := report.hop_rows(summary):
+        yield Grid("What travelled each hop, without what MQTT and Kafka add", ("hop", *report.HOP), rows)
+
+
 def part_costs(manifest: Mapping[str, Any]) -> Iterator[Grid]:
     """Give what each process took, as it accounted for itself."""
     rows = []
     for part, ran in manifest.get("parts", {}).items():
         for account in ran.get("accounts") or [{}]:
-            cpu_s, memory = account.get("cpu_s"), account.get("memory_bytes")
-            rows.append((part, cell(cpu_s), megabytes(memory, digits=0)))
+            cpu_s, start_s = account.get("cpu_s"), account.get("cpu_start_s")
+            rows.append((part, cell(cpu_s), cell(start_s), megabytes(account.get("memory_bytes"), digits=0)))
     if rows:
-        yield Grid("Each process, as it accounted for itself", ("part", "CPU s", "memory MB"), rows)
+        yield Grid(
+            "Each process, as it accounted for itself", ("part", "CPU s", "CPU s of its start", "memory MB"), rows
+        )
 
 
 def manifest_grids(summary: Summary, manifest: Mapping[str, Any]) -> Iterator[Grid]:

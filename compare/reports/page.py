@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from compare.reports import curves, grids, plots, report
+from compare.reports import curves, grids, plots, report, sentences
 from compare.reports.curves import Frames
 from compare.reports.grids import Grid
 from compare.reports.plots import Words
@@ -21,13 +21,11 @@ from compare.runs import runfolder
 from consumers.ledger import table
 from edgewise import dataset
 from edgewise.errors import MissingError
-from edgewise.show import NOT_MEASURED, cell, count, interval, percent
-from edgewise.summary import Difference, Reason, Summary
+from edgewise.show import cell, count
+from edgewise.summary import Reason, Summary
 
 NAME: Final = "report.html"
 TEMPLATE: Final = "report.html.j2"
-REPEATS: Final = "a win needs at least three, whose intervals do not overlap"
-SHARED: Final = "The tiers ran co-located, on the same cores at the same time: no winner is named."
 MOST_CLASSES: Final = 20
 """Of a confusion matrix that people can still read."""
 TABLE_PERIODS: Final = 30
@@ -98,77 +96,32 @@ def template(name: str) -> Template:
 
 def rendered(summary: Summary, frames: Frames | None, *, manifest: Mapping[str, Any]) -> str:
     """Lay a run out as HTML."""
-    shared = shared_cores(manifest)
     return template(TEMPLATE).render(
         summary=summary,
         reasons=[broken(one) for one in summary.reasons],
         remarks=[broken(one) for one in summary.remarks],
-        answer=answer(summary, shared=shared),
-        latency=[grids.latency(summary), *grids.phases(summary), *grids.cameras(summary)],
-        latency_notes=list(grids.latency_notes(summary, shared=shared)),
+        answer=sentences.answer(summary),
+        latency=[grids.latency(summary), *grids.on_time(summary), *grids.phases(summary), *grids.cameras(summary)],
+        latency_notes=list(sentences.latency_notes(summary)),
         backlog=list(grids.backlog(summary)),
-        stages=[grids.stages(summary), *grids.micro_batches(summary), *grids.impossible_steps(summary)],
+        stages=[
+            grids.stages(summary),
+            *grids.steps(summary),
+            *grids.micro_batches(summary),
+            *grids.impossible_steps(summary),
+        ],
         accuracy=[grids.accuracy(summary), *grids.paired(summary)],
         matrices=matrices(frames),
         most_classes=MOST_CLASSES,
         funnel=list(funnel(summary)),
         counts=[grids.source_counts(summary), grids.result_counts(summary), *grids.missing(summary)],
         lateness=grids.lateness(summary),
-        resources=[grids.costs(summary), *grids.part_costs(manifest)],
+        resources=[grids.costs(summary), *grids.hops(summary), *grids.part_costs(manifest)],
         manifest=list(grids.manifest_grids(summary, manifest)),
         packages=list(grids.packages(manifest)),
         drawn=None if frames is None else drawn(summary, frames),
         waterfall=waterfall(summary),
     )
-
-
-def shared_cores(manifest: Mapping[str, Any]) -> bool:
-    """Say whether two tiers may have run on the same cores: yes, unless the scenario gave each its own."""
-    scenario = manifest.get("scenario", {})
-    told = [scenario.get(tier) for tier in plots.COLOURS]
-    gateway, cluster = (set(one.get("cores") or ()) if isinstance(one, dict) else set() for one in told)
-    return not gateway or not cluster or bool(gateway & cluster)
-
-
-def answer(summary: Summary, *, shared: bool) -> list[str]:
-    """Give what the run says, in a sentence or two."""
-    if summary.verdict != "VALID":
-        return [
-            "None: this run is INVALID and its numbers must not be used.",
-            "They stand below only to show what went wrong.",
-        ]
-    right = ", ".join(f"{name} {_percent(tier.accuracy)}" for name, tier in summary.tiers.items())
-    both = summary.paired
-    if summary.split_seed is not None:
-        return [report.SPLIT, *([SHARED] if shared and len(summary.tiers) > 1 else []), f"Accuracy: {right}."]
-    if both is None:
-        return [f"One tier ran alone, so there is none to compare it with. Accuracy: {right}."]
-    same = (
-        f"Of the {count(both.frames)} frames that both tiers answered, {_percent(both.agreement)} got the same label "
-        f"from both; accuracy: {right}."
-    )
-    return [_first(both.latency_difference_ms, shared=shared), same]
-
-
-def _first(later_ms: Difference, *, shared: bool) -> str:
-    """Say which tier's answer to the same frame came first, where that may be said."""
-    if shared:
-        return SHARED
-    if later_ms.p50 is None:
-        return "Too few frames were answered by both tiers to say which was faster."
-    within = later_ms.p50_interval
-    sure = f" (95 % interval of the median difference: {interval(within)} ms)"
-    if later_ms.p50 == 0 or (within is not None and within.low <= 0 <= within.high):
-        return f"Neither tier was faster{sure if within else ''}."
-    first, second = ("gateway", "cluster") if later_ms.p50 > 0 else ("cluster", "gateway")
-    return (
-        f"In this run the {first} was faster: of the same frames, half had its answer {cell(abs(later_ms.p50))} ms "
-        f"or more before the {second}'s{sure if within else ''}. One run proves little: {REPEATS}."
-    )
-
-
-def _percent(share: float | None) -> str:
-    return NOT_MEASURED if share is None else f"{percent(share)} %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +132,14 @@ class Broken:
     found: str
     limit: str
     follow: str
+    said: Sequence[str]
     consequences: Sequence["Broken"]
 
 
 def broken(reason: Reason) -> Broken:
     """Write a reason, and those that followed from it."""
     found, limit = (_with_unit(value, reason.unit) for value in (reason.found, reason.limit))
-    return Broken(reason.rule, found, limit, reason.next, [broken(one) for one in reason.consequences])
+    return Broken(reason.rule, found, limit, reason.next, reason.said, [broken(one) for one in reason.consequences])
 
 
 def _with_unit(value: float | str, unit: str) -> str:

@@ -21,8 +21,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from compare.reports.comparison import Spread
 from compare.reports.curves import Distribution, Series
+from compare.reports.spread import Spread
 from edgewise.show import cell
 from edgewise.statistics import Floats
 

@@ -13,7 +13,9 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from compare.reports import sentences
 from edgewise.errors import ConfigError
+from edgewise.pictures import NAME as PICTURES
 from edgewise.show import NOT_MEASURED, cell, count, grid, interval, megabytes, percent, titled
 from edgewise.show import table as show_table
 from edgewise.show import text as show_text
@@ -28,11 +30,12 @@ MICRO_BATCH: Final = (
     "whole",
 )
 """Steps of a micro-batch, as the cluster's closing account names them."""
+MOMENTS: Final = ("sent", "bridged", "appended", "received", "started", "inferred", "result appended", "seen")
+"""Of a frame, in their order."""
+HOP: Final = ("messages", "MB", "bytes each")
 PHASE: Final = ("p50", "p99")
 MONEY_DIGITS: Final = 6
 """After the point: 1,000 right answers cost little."""
-SPLIT: Final = "Each frame went to one tier (split): the tiers are compared on different frames."
-CO_LOCATED: Final = "co-located: the tiers shared these cores, so no winner is named."
 
 
 def read(folder: Path) -> Summary:
@@ -53,10 +56,15 @@ def read(folder: Path) -> Summary:
 def rendered(summary: Summary) -> RenderableType:
     """Lay a summary out for the terminal."""
     # Whether both tiers answer alike stands before how fast either is.
-    tables = (_funnel, _paired, _tiers, _costs, _latency, _phases, _micro_batches)
+    tables = (_funnel, _paired, _tiers, _costs, _hops, _latency, _phases, _micro_batches)
     head = verdict(summary.verdict, f"run {summary.run}")
+    says = (Text(), Text(" ".join(sentences.answer(summary))))
     return Group(
-        head, *reasons(summary.reasons), *(part for table in tables for part in table(summary)), *_remarks(summary)
+        head,
+        *reasons(summary.reasons),
+        *says,
+        *(part for table in tables for part in table(summary)),
+        *_remarks(summary),
     )
 
 
@@ -69,6 +77,7 @@ def reasons(found: Sequence[Reason]) -> Iterator[RenderableType]:
     """Give each reason, the cause first, and under it what followed from it."""
     for reason in found:
         yield Padding(Text(said(reason)), (0, 0, 0, 2))
+        yield from (Padding(Text(f"| {line}", style="dim"), (0, 0, 0, 4)) for line in reason.said)
         for below in reason.consequences:
             yield Padding(Text(f"hence {said(below)}"), (0, 0, 0, 4))
 
@@ -124,23 +133,32 @@ def _funnel(summary: Summary) -> Iterator[RenderableType]:
     )
     copies = f"Copies in Kafka, counted once: {count(frames.bridged_copies)}."
     lost = f"Confirmed by the MQTT broker, never bridged: {count(frames.never_bridged)}."
-    notes = (f"Sent late by: {lateness}. {copies}", lost, *asked_of_cameras(summary))
+    notes = (f"Sent late by: {lateness}. {copies}", lost, *asked_of_cameras(summary), *own_pictures(summary))
     yield from titled("Frames, from the schedule to Kafka", table, *notes)
 
 
 def asked_of_cameras(summary: Summary) -> Iterator[str]:
     """Say what was asked of the cameras beside what they can do, where that was measured."""
     if (asked := summary.generator) is not None:
-        share = percent(asked.offered_hz / asked.ceiling_hz)
+        share = percent((asked.peak_hz or asked.offered_hz) / asked.ceiling_hz)
+        peak = "" if asked.peak_hz is None else f", at the peak {asked.peak_hz:,.1f},"
         yield (
-            f"The cameras were asked for {asked.offered_hz:,.1f} frames/s of the {asked.ceiling_hz:,.0f} that they can "
-            f"send: {share} % (limit {asked.limit_share * 100:.0f} %)."
+            f"The cameras were asked for {asked.offered_hz:,.1f} frames/s{peak} of the {asked.ceiling_hz:,.0f} that "
+            f"they can send: {share} % (limit {asked.limit_share * 100:.0f} %)."
         )
 
 
+def own_pictures(summary: Summary) -> Iterator[str]:
+    """Say which pictures were sent, where they were not the data set's."""
+    for fleet, sent in summary.images.items():
+        if sent.dataset == PICTURES:
+            yield (
+                f"Images of {fleet}: {sent.images:,} pictures of the folder {sent.split}, {sent.skipped:,} of its "
+                f"files skipped; SHA-256 {sent.sha256[:12]}."
+            )
+
+
 def _paired(summary: Summary) -> Iterator[RenderableType]:
-    if summary.split_seed is not None:
-        yield from (Text(), Text(SPLIT))
     if summary.paired is None:
         return
     both = summary.paired
@@ -204,6 +222,31 @@ def _costs(summary: Summary) -> Iterator[RenderableType]:
     yield from titled("What gave them, and its cost", table, *notes, *_modelled(summary))
 
 
+def hop_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Give a row for each hop of the way: messages, and their bytes."""
+    return [
+        (
+            f"{hop.start} to {hop.end}",
+            count(hop.messages),
+            megabytes(hop.size_bytes),
+            _each(hop.size_bytes, hop.messages),
+        )
+        for hop in summary.hops
+    ]
+
+
+def _each(size_bytes: int, messages: int) -> str:
+    return count(round(size_bytes / messages)) if messages else NOT_MEASURED
+
+
+def _hops(summary: Summary) -> Iterator[RenderableType]:
+    if rows := hop_rows(summary):
+        table = grid("hop", numbers=HOP)
+        for row in rows:
+            table.add_row(*row)
+        yield from titled("What travelled each hop", table)
+
+
 def _modelled(summary: Summary) -> Iterator[str]:
     """Say what a tariff makes of the costs, if one was declared."""
     if (tariff := summary.tariff) is None:
@@ -225,12 +268,46 @@ def _latency(summary: Summary) -> Iterator[RenderableType]:
         on_time = percent(tier.on_time)
         frames = tier.results + tier.missing if tier.measured is None else tier.measured
         table.add_row(name, count(frames), *numbers, on_time)
-    yield from titled("Latency from due to seen, ms", table, *_notes(summary))
+    slowest = ", ".join(_slowest(name, tier) for name, tier in summary.tiers.items())
+    known = any(tier.worst_camera for tier in summary.tiers.values())
+    notes = [*sentences.latency_notes(summary), *([f"Slowest camera: {slowest}."] if known else [])]
+    yield from titled("Latency from due to seen, ms", table, *notes)
+    if rows := on_time_rows(summary):
+        table = grid("tier", numbers=tuple(f"{ms} ms" for ms in deadlines(summary)))
+        for row in rows:
+            table.add_row(*row)
+        yield from titled("Right and on time, % of the frames due, by deadline", table)
     stages = next(iter(summary.tiers.values())).latency_stages_ms if summary.tiers else {}
     table = grid("tier", numbers=tuple(stages))
     for name, tier in summary.tiers.items():
         table.add_row(name, *(cell(value) for value in tier.latency_stages_ms.values()))
     yield from titled("Where that time goes: the median of each step, ms", table)
+    if rows := step_rows(summary):
+        table = grid("from one moment to the next", numbers=tuple(summary.tiers))
+        for row in rows:
+            table.add_row(*row)
+        yield from titled("The same, moment by moment: medians, ms", table)
+
+
+def deadlines(summary: Summary) -> list[str]:
+    """Give the deadlines that shares are told for, in milliseconds."""
+    told = {ms for tier in summary.tiers.values() for ms in tier.on_time_within}
+    return sorted(told, key=float)
+
+
+def on_time_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Give each tier's share of the frames due that were answered rightly within each deadline."""
+    if not (told := deadlines(summary)):
+        return []
+    tiers = summary.tiers.items()
+    return [(name, *(percent(tier.on_time_within.get(ms)) for ms in told)) for name, tier in tiers]
+
+
+def step_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Give a row for each step between two moments of a frame, with each tier's median."""
+    told = dict.fromkeys(name for tier in summary.tiers.values() for name in tier.steps_ms)
+    names = sorted(told, key=lambda name: MOMENTS.index(name.split(" to ")[1]))
+    return [(name, *(cell(tier.steps_ms.get(name)) for tier in summary.tiers.values())) for name in names]
 
 
 def _phases(summary: Summary) -> Iterator[RenderableType]:
@@ -263,31 +340,6 @@ def _micro_batches(summary: Summary) -> Iterator[RenderableType]:
     yield from titled("Where a micro-batch's time goes: medians, ms", table, *notes)
 
 
-def _notes(summary: Summary) -> Iterator[str]:
-    yield "Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite."
-    if (warm := summary.warm_up) is not None:
-        end = "then it was stable" if warm.stable else "and it never got stable"
-        yield f"Without the warm-up: {count(warm.frames)} frames due in the first {cell(warm.lasted_s)} s, {end}."
-    if any(tier.worst_camera for tier in summary.tiers.values()):
-        yield f"Slowest camera: {', '.join(_slowest(name, tier) for name, tier in summary.tiers.items())}."
-    for name, tier in summary.tiers.items():
-        if tier.late_readings:
-            yield (
-                f"{name}: {tier.late_readings:,} results were timed by Kafka's append stamp (whole ms), "
-                "as the ledger had not caught up."
-            )
-    if (both := summary.paired) is not None:
-        later = both.latency_difference_ms
-        frames = both.frames if both.measured is None else both.measured
-        sure = "" if later.p50_interval is None else f" (95 %: {interval(later.p50_interval)})"
-        yield (
-            f"Of the same frame, cluster minus gateway ({count(frames)} frames): "
-            f"p50 {_ms(later.p50)}{sure}, p90 {_ms(later.p90)}."
-        )
-    if len(summary.tiers) > 1:
-        yield CO_LOCATED
-
-
 def _slowest(name: str, tier: TierSummary) -> str:
     """Name a tier's slowest camera, and how many are starved."""
     worst, starved = tier.worst_camera, tier.starved_cameras
@@ -296,7 +348,3 @@ def _slowest(name: str, tier: TierSummary) -> str:
         late = "infinite" if worst.latency_ms is None else f"{cell(worst.latency_ms)} ms"
         said = f"{worst.name} {worst.percentile} {late} ({count(worst.frames)} frames)"
     return f"{name} {said}" + (f", {count(starved)} starved" if starved else "")
-
-
-def _ms(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:,.1f} ms"

@@ -12,18 +12,14 @@ from numpy.typing import NDArray
 from compare.reports import intervals
 from compare.reports.intervals import Ratio, Sample, Whole
 from consumers.ledger.columns import Rows, mask, rows
-from edgewise import statistics
 from edgewise.clock import SECOND_NS
 from edgewise.messages import Tier
 from edgewise.statistics import Interval
 from edgewise.summary import Summary
 
-COLUMNS: Final = (
-    *("camera", "number", "tier", "fate", "image", "correct"),
-    *("due_ns", "sent_ns", "seen_ns", "size_bytes", "result_bytes"),
-)
-"""All that is read of a table."""
 PERCENTILES: Final[Mapping[float, str]] = {50: "latency p50", 90: "latency p90", 99: "latency p99"}
+FIGURES: Final = len(PERCENTILES) + 4
+"""That a tier may have an interval of: accuracy, right and on time, throughput and uplink are the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,7 @@ def _offsets_ns(frames: pa.Table) -> Whole:
 
 
 def differences(
-    summaries: Sequence[Summary], tables: Sequence[pa.Table | None], tier: str, *, found: Same
+    summaries: Sequence[Summary], tables: Sequence[pa.Table | None], tier: str, *, found: Same, tiers: int = 1
 ) -> Mapping[str, Interval]:
     """Give the interval of each figure's difference, other minus one, as far as the tables allow one.
 
@@ -98,16 +94,21 @@ def differences(
         tables: of both, as far as they are there.
         tier: that both have.
         found: whether the runs are of the same frames.
+        tiers: how many are judged at once: the intervals of all of them hold together.
     """
     one, other = tables
+    at_once = tiers * FIGURES
     given: dict[str, Interval | None] = {}
     if one is None or other is None:
-        given["accuracy"] = _of_shares(summaries, tier)
+        given["accuracy"] = _of_shares(summaries, tier, at_once=at_once)
         return {name: within for name, within in given.items() if within is not None}
     sides = [_side(summary, table, tier) for summary, table in zip(summaries, (one, other), strict=True)]
-    given["accuracy"] = _of_same_images(*sides) if found.images else _of_shares(summaries, tier)
+    paired = found.images
+    given["accuracy"] = (
+        _of_same_images(*sides, at_once=at_once) if paired else _of_shares(summaries, tier, at_once=at_once)
+    )
     if found.schedule:
-        given |= dict(_by_second(*sides))
+        given |= dict(_by_block(*sides, at_once=at_once))
     return {name: within for name, within in given.items() if within is not None}
 
 
@@ -116,14 +117,15 @@ def _side(summary: Summary, table: pa.Table, tier: str) -> Side:
     return Side(rows(table, Tier(tier)), warm_up_s, summary.deadline_ms)
 
 
-def _by_second(one: Side, other: Side) -> Iterator[tuple[str, Interval | None]]:
-    """Give the intervals of what neighbouring frames share, by drawing seconds."""
-    found = intervals.percentile_differences(_latency(one), _latency(other), list(PERCENTILES))
+def _by_block(one: Side, other: Side, *, at_once: int) -> Iterator[tuple[str, Interval | None]]:
+    """Give the intervals of what neighbouring frames share, by drawing blocks of seconds."""
+    found = intervals.percentile_differences(_latency(one), _latency(other), list(PERCENTILES), at_once=at_once)
     yield from ((name, found.get(share)) for share, name in PERCENTILES.items())
     if one.deadline_ms is not None and one.deadline_ms == other.deadline_ms:
-        yield "right and on time", _scaled(intervals.ratio_difference(_on_time(one), _on_time(other)), times=100)
-    yield "throughput", intervals.ratio_difference(_throughput(one), _throughput(other))
-    yield "uplink for 1,000 right", intervals.ratio_difference(_uplink(one), _uplink(other))
+        on_time = intervals.ratio_difference(_on_time(one), _on_time(other), at_once=at_once)
+        yield "right and on time", _scaled(on_time, times=100)
+    yield "throughput", intervals.ratio_difference(_throughput(one), _throughput(other), at_once=at_once)
+    yield "uplink for 1,000 right", intervals.ratio_difference(_uplink(one), _uplink(other), at_once=at_once)
 
 
 def _latency(side: Side) -> Sample:
@@ -156,12 +158,13 @@ def _uplink(side: Side) -> Ratio:
     return Ratio(sent / 1e6, side.rows.correct / 1000, side.second)
 
 
-def _of_same_images(one: Side, other: Side) -> Interval | None:
+def _of_same_images(one: Side, other: Side, *, at_once: int) -> Interval | None:
     """Compare the answers to the same images: McNemar's table, by paired bootstrap."""
     (first, knows), (second, other_knows) = (_right(side) for side in (one, other))
     judged = knows & other_knows
     only_one, only_other = (int((judged & right & ~wrong).sum()) for right, wrong in ((first, second), (second, first)))
-    return _scaled(statistics.share_difference(only_one, only_other, of=int(judged.sum())), times=100)
+    found = intervals.paired_difference(only_one, only_other, of=int(judged.sum()), at_once=at_once)
+    return _scaled(found, times=100)
 
 
 def _right(side: Side) -> tuple[Any, Any]:
@@ -173,7 +176,7 @@ def _right(side: Side) -> tuple[Any, Any]:
     return side.rows.correct[order], known[order]
 
 
-def _of_shares(summaries: Sequence[Summary], tier: str) -> Interval | None:
+def _of_shares(summaries: Sequence[Summary], tier: str, *, at_once: int) -> Interval | None:
     """Compare the accuracies on images of which nothing is known but that they are of the same kind."""
     counts = []
     for summary in summaries:
@@ -181,7 +184,7 @@ def _of_shares(summaries: Sequence[Summary], tier: str) -> Interval | None:
         if not found.accuracy:
             return None  # of how many is not known
         counts.append((found.correct, round(found.correct / found.accuracy)))
-    return _scaled(intervals.newcombe(*counts), times=100)
+    return _scaled(intervals.newcombe(*counts, at_once=at_once), times=100)
 
 
 def _scaled(found: Interval | None, *, times: float) -> Interval | None:

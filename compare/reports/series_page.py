@@ -15,7 +15,7 @@ from compare.reports.plots import Loads, Words
 from compare.searches import capacity, crossover, sweep
 from compare.searches.capacity import Capacity
 from compare.searches.crossover import Crossover
-from compare.searches.steps import Step
+from compare.searches.steps import P99, Step
 from compare.searches.sweep import Sweep
 from edgewise.messages import Tier
 
@@ -71,24 +71,25 @@ def view(found: Series) -> View:
 
 def _capacity(found: Capacity) -> View:
     words = Words("p99", "Latency p99 at each rate", "Dots are rates that were sustained, crosses are not.")
-    tiers = {name: _p99(tier.steps) for name, tier in found.tiers.items()}
+    tiers = {name: _p99(tier.steps) for name, tier in found.tiers.items() if tier.steps}
     picture = plots.by_load(
         tiers, words, across="frames a second offered", up="latency p99, ms", limit_ms=found.deadline_ms
     )
     return View(
         sentences=[capacity.said(name, tier, deadline_ms=found.deadline_ms) for name, tier in found.tiers.items()],
-        pictures=[(words, picture)] if tiers else [],
+        pictures=[(words, picture)] if any(np.isfinite(one.value).any() for one in tiers.values()) else [],
         grids=[
-            Grid(f"Steps of the {name}", capacity.HEAD, list(capacity.rows(tier))) for name, tier in found.tiers.items()
+            Grid(f"Steps of the {name}", capacity.HEAD, list(capacity.rows(tier.steps)))
+            for name, tier in found.tiers.items()
         ],
         notes=["Dots and squares are rates that were sustained, crosses are not; the dotted line is the deadline."],
-        folders=[step.folder for tier in found.tiers.values() for step in tier.steps],
+        folders=[folder for tier in found.tiers.values() for step in tier.steps for folder in step.folders],
     )
 
 
 def _p99(steps: Sequence[Step]) -> Loads:
     offered_hz = np.array([step.offered_hz for step in steps], dtype=np.float64)
-    p99_ms = [step.criterion("latency p99").found for step in steps]
+    p99_ms = [step.found(P99) for step in steps]
     value = np.array([np.nan if one is None else one for one in p99_ms], dtype=np.float64)
     return Loads(offered_hz, value, [step.sustained for step in steps])
 
@@ -112,7 +113,8 @@ def _crossover(found: Crossover) -> View:
         pictures=[(words, picture)] if found.probes else [],
         grids=[Grid("Each number of cameras", crossover.HEAD, list(crossover.rows(found)))],
         notes=["A dot or square where the tier is the better one, a cross where it is not.", crossover.NOTE],
-        folders=[one.folder for probe in found.probes for one in probe.tiers.values()],
+        folders=found.runs
+        or [folder for probe in found.probes for one in probe.tiers.values() for folder in one.folders],
     )
 
 

@@ -6,30 +6,39 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from brokers.up import up
 from compare import tariff
 from compare.reports import page, report
-from compare.runs import ceiling, runfolder, steadiness
+from compare.runs import ceiling, cores, runfolder, steadiness
+from compare.runs.ceiling import Ceilings
 from compare.runs.laps import Laps
+from compare.runs.observing import NOT_OBSERVED, Observing
 from compare.runs.parts import Brokers, Parts
+from compare.runs.ran import Ran, death
 from compare.runs.steadiness import Watch
-from compare.scenario import Scenario, order
+from compare.scenario import Fleet, Scenario
 from compare.tariff import Tariff
+from consumers.ledger import rules
 from consumers.ledger.run import write
-from edgewise import dataset
-from edgewise.account import Closing, Plan
+from edgewise import security
+from edgewise.account import Closing, Entry, Plan
 from edgewise.clock import Clock
 from edgewise.entries import of_run
-from edgewise.errors import ConfigError, PartDiedError
+from edgewise.errors import ConfigError, PartDiedError, UnreachableError
 from edgewise.kafka import Client
 from edgewise.messages import Tier
 from edgewise.options import BrokerKind
 from edgewise.parts import say
-from edgewise.summary import Generator, Reason, Steadiness, Summary
+from edgewise.summary import Generator, Steadiness, Summary
 from models import card
 from models.engine import model_file
+
+NO_DEATH_DOES: Final = frozenset(
+    {rules.MODELS, rules.CLOCK, rules.CLOCK_OFF, rules.COUNTED_TWICE, rules.OTHERS, rules.OTHER_DATA, rules.WRONG_IMAGE}
+)
+"""Rules that are broken by something else, whoever died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +55,8 @@ class Surroundings:
     """Which MQTT broker is started otherwise."""
     runs: Path = Path("runs")
     """Where the run folder is made."""
+    observing: Observing = NOT_OBSERVED
+    """How its parts may be looked at meanwhile."""
 
 
 class Runs:
@@ -56,7 +67,7 @@ class Runs:
         self.laps = Laps(clock)
         self._around, self._clock = around, clock
         self._count = 0
-        self._ceiling_hz: float | None = None
+        self._ceilings = Ceilings(self._measured_hz)
         self._brokers: Brokers | None = None
 
     @contextmanager
@@ -72,36 +83,51 @@ class Runs:
         say("starting an MQTT broker and Kafka ...")
         with ExitStack() as until_done:
             with self.laps.lap("brokers"):  # their start alone, not the block
-                both = until_done.enter_context(up(mqtt_broker=around.mqtt_broker.value, clock=self._clock))
+                both = until_done.enter_context(
+                    up(mqtt_broker=around.mqtt_broker.value, secured=security.named(), clock=self._clock)
+                )
             say(f"{both.mqtt.name} answers at {both.mqtt.address}, {both.kafka.name} at {both.kafka.address}")
-            self._brokers = Brokers(both.mqtt.address, both.kafka.address, around.kafka_client)
+            own = {"MQTT broker": both.mqtt, "Kafka": both.kafka}
+            self._brokers = Brokers(both.mqtt.address, both.kafka.address, around.kafka_client, own)
             yield
 
-    def measure_ceiling(self, *scenarios: Scenario) -> Generator:
-        """Measure what the first scenario's cameras can send; give what that is to the last.
+    def generator(self, scenario: Scenario) -> Generator:
+        """Set what a scenario asks of its cameras beside what they can send, which is measured once for each fleet."""
+        return self._ceilings.of(scenario.fleet)
+
+    def _measured_hz(self, fleet: Fleet) -> float:
+        say("measuring what the cameras can send ...")
+        with self.laps.lap("generator"):
+            return ceiling.measured_hz(fleet, clock=self._clock)
+
+    def refuse(self, *scenarios: Scenario) -> None:
+        """Refuse scenarios that ask too much of their cameras, before any of them is run.
 
         Raises:
             ConfigError: one of them asks more of its cameras than it may.
         """
-        say("measuring what the cameras can send ...")
-        with self.laps.lap("generator"):
-            self._ceiling_hz = ceiling.measured_hz(scenarios[0].fleet, clock=self._clock)
-        return [ceiling.judged(one.fleet, ceiling_hz=self._ceiling_hz) for one in scenarios][-1]
+        for one in scenarios:
+            ceiling.refuse(self.generator(one))
 
-    def rounds(self, scenario: Scenario) -> list[tuple[str, Summary]]:
-        """Run all rounds of a scenario; give each one's folder and what it came to."""
-        return [self.next(scenario, tiers) for tiers in order(scenario)]
+    def next(self, scenario: Scenario, tiers: Sequence[Tier]) -> Ran:
+        """Run one round in a folder of its own inside the whole's.
 
-    def next(self, scenario: Scenario, tiers: Sequence[Tier]) -> tuple[str, Summary]:
-        """Run one round in a folder of its own inside the whole's; give the folder's name and what it came to."""
+        Raises:
+            EdgewiseError: it could not be run.
+        """
         self._count += 1
         own = self.folder / f"{self.folder.name}-{self._count:02}-{'-'.join(tiers)}"  # its name is the run's on the bus
         (own / "logs").mkdir(parents=True)
         say(f"run {self._count}: {' and '.join(tiers)}, {scenario.fleet.offered_hz:,.1f} frames/s")
-        summary = self._one(scenario, tiers, own)
-        for reason in summary.reasons:
+        summary, died = None, None
+        try:
+            summary = self._one(scenario, tiers, own)
+        except PartDiedError as error:
+            died = death(error)
+        ran = Ran(own.name, tuple(tiers), summary, died, lambda: runfolder.frames(own))
+        for reason in ran.reasons:
             say(f"INVALID: {report.said(reason)}")
-        return own.name, summary
+        return ran
 
     def alone(self, scenario: Scenario, tiers: Sequence[Tier]) -> Summary:
         """Run the only round, in the whole's folder."""
@@ -111,13 +137,13 @@ class Runs:
         """Run one round to its verdict; its folder holds all there is to know of it.
 
         Raises:
-            InvalidRunError: a part died so early that there is nothing to report.
+            ConfigError: more is asked of the cameras than may be.
+            PartDiedError: a part died so early that there is nothing to report.
         """
         assert self._brokers is not None  # noqa: S101 - the caller's block
-        assert self._ceiling_hz is not None  # noqa: S101 - measured before any run
         brokers, clock = self._brokers, self._clock
-        generator = ceiling.judged(scenario.fleet, ceiling_hz=self._ceiling_hz)
-        parts = Parts(scenario, tiers, folder, brokers=brokers, clock=clock)
+        ceiling.refuse(generator := self.generator(scenario))
+        parts = Parts(scenario, tiers, folder, brokers=brokers, clock=clock, observing=self._around.observing)
         watch = Watch(os.sched_getaffinity(0) | set(scenario.gateway.cores) | set(scenario.cluster.cores), clock=clock)
         died: PartDiedError | None = None
         began_ns = clock.now_ns()
@@ -139,11 +165,13 @@ class Runs:
                 raise
             raise died from None
         with self.laps.lap("report"):
-            entries = of_run(brokers.kafka, folder.name, client=brokers.client, clock=clock)
+            entries = self._entries(folder.name, died)
             plans = [entry for entry in entries if isinstance(entry, Plan)]
             self.laps.divide(began_ns, ended_ns, plans)
             closings = [entry for entry in entries if isinstance(entry, Closing)]
-            summary = with_costs(with_death(summary, died), closings).model_copy(update={"generator": generator})
+            summary = with_costs(with_death(summary, died), closings).model_copy(
+                update={"generator": generator, "co_located": cores.co_located(scenario, tiers)}
+            )
             sending = {
                 "from_ns": min((plan.start_ns for plan in plans), default=began_ns),
                 "until_ns": max((plan.end_ns() for plan in plans), default=ended_ns),
@@ -152,33 +180,46 @@ class Runs:
             prices = tariff.read(scenario.tariff)
             summary = tariff.priced(summary, prices)
             write(summary, folder)
-            facts = _facts(scenario, prices)
+            facts = _facts(scenario, plans, prices)
             runfolder.write_manifest(folder, scenario=facts, parts=with_accounts(parts.commands, closings))
             page.write(folder)
         return summary
 
+    def _entries(self, run: str, died: PartDiedError | None) -> Sequence[Entry]:
+        """Give what the parts wrote of a run; nothing where Kafka died with it."""
+        assert self._brokers is not None  # noqa: S101 - the caller's block
+        try:
+            return of_run(self._brokers.kafka, run, client=self._brokers.client, clock=self._clock)
+        except UnreachableError:
+            if died is None:
+                raise
+            return []
+
 
 def with_death(summary: Summary, died: PartDiedError | None) -> Summary:
-    """Put a part's death over all other reasons: they are its consequences."""
+    """Put a part's death over all other reasons that may follow from it."""
     if died is None:
         return summary
-    follow = f"see the end of its log, logs/{died.part}.log"
-    reason = Reason(
-        rule=f"{died.part} died",
-        found=f"exit code {died.code}",
-        limit="runs to the end",
-        next=follow,
-        consequences=[one for reason in summary.reasons for one in (reason, *reason.consequences)],
-    )
-    return summary.model_copy(update={"verdict": "INVALID", "reasons": [reason]})
+    of_itself = [one for one in summary.reasons if one.rule.split(" in ")[0] in NO_DEATH_DOES]
+    below = [
+        one.model_copy(update={"consequences": []})
+        for reason in summary.reasons
+        if reason not in of_itself
+        for one in (reason, *reason.consequences)
+    ]
+    return summary.model_copy(update={"verdict": "INVALID", "reasons": [death(died, below), *of_itself]})
 
 
-def _facts(scenario: Scenario, prices: Tariff | None) -> dict[str, Any]:
+def _facts(scenario: Scenario, plans: Sequence[Plan], prices: Tariff | None) -> dict[str, Any]:
     known = card.known(model_file(scenario.model))
-    return scenario.model_dump(mode="json") | {
+    dumped = scenario.model_dump(mode="json")
+    for tier in Tier:
+        if own := dumped[tier]["model"]:  # a file's name is no identity
+            dumped[tier]["model"] = card.known(model_file(own)).identity
+    return dumped | {
         "model": known.identity,
         "model_accuracy": known.card and known.card.accuracy,
-        "dataset_sha256": dataset.SPLITS["test"].sha256,
+        "dataset_sha256": ", ".join(sorted({plan.dataset_sha256 for plan in plans})),
         "tariff": prices and prices.model_dump(mode="json"),
     }
 
@@ -195,8 +236,9 @@ def with_costs(summary: Summary, parts: Sequence[Closing]) -> Summary:
     for name, tier in costed.tiers.items():
         mine = [closing.summary for closing in parts if closing.part == name]
         if mine:
-            cpu_s, memory_bytes = (_total(mine, name) for name in ("cpu_s", "memory_bytes"))
+            cpu_s, start_s, memory_bytes = (_total(mine, name) for name in ("cpu_s", "cpu_start_s", "memory_bytes"))
             tier.cost(cpu_s=None if cpu_s is None else round(cpu_s, 2))
+            tier.cpu_start_s = None if start_s is None else round(start_s, 2)
             tier.memory_bytes = None if memory_bytes is None else int(memory_bytes)
             tier.micro_batch_ms = report.micro_batch_ms(mine)
     return costed

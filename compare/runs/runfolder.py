@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-import os
-import platform
 import shutil
-import socket
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from compare.runs import machine
+from compare.runs import host
 from consumers.ledger import table
 from edgewise import __version__
 from edgewise.clock import Clock, utc_name
@@ -27,6 +25,11 @@ SPACE_NEEDED_BYTES: Final = 200 << 20
 MANIFEST: Final = "manifest.json"
 RESULT_FILES: Final = (table.FILE, "summary.json")
 """What a run came to: the manifest has their checksums."""
+COMPARED: Final = (
+    *("camera", "number", "tier", "fate", "image", "label", "correct"),
+    *("due_ns", "sent_ns", "seen_ns", "size_bytes", "result_bytes"),
+)
+"""Columns of the per-frame table that runs are compared by."""
 
 
 def make(runs: Path, scenario: str, *, clock: Clock) -> Path:
@@ -58,7 +61,7 @@ def write_manifest(folder: Path, *, scenario: Mapping[str, Any], parts: Mapping[
     content = {
         "version": __version__,
         "commit": _commit(),
-        "host": _host(),
+        "host": host.here(),
         "packages": {found.name: found.version for found in sorted(distributions(), key=lambda one: one.name.lower())},
         "scenario": dict(scenario),
         "parts": dict(parts),
@@ -99,22 +102,25 @@ def manifest(folder: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def frames(folder: Path) -> pa.Table | None:
+    """Read what is compared of a run's per-frame table; None if there is none.
+
+    Raises:
+        ConfigError: it is there, and is no such table.
+    """
+    path = folder / table.FILE
+    try:
+        return pq.read_table(path, columns=list(COMPARED))
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ConfigError(f"{path} cannot be read as a run's table; was it written by another version?") from error
+
+
 def sha256(path: Path) -> str:
     """Give a file's checksum."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _host() -> dict[str, Any]:
-    return {
-        "name": socket.gethostname(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "processor": machine.here().processor,
-        "cores": os.cpu_count(),
-        "cores_allowed": sorted(os.sched_getaffinity(0)),
-        "memory_bytes": psutil.virtual_memory().total,
-    }
 
 
 def _commit() -> str | None:

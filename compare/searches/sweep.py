@@ -1,6 +1,6 @@
 """One scenario with one setting after the other: what each of its values gives, and costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -8,12 +8,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from compare.reports import report
-from compare.reports.comparison import Comparison
+from compare.reports.comparison import Comparison, compared
+from compare.reports.headlines import FIGURES
+from compare.runs.ran import Ran
+from compare.scenario import Scenario
 from edgewise.messages import Tier
 from edgewise.show import cell, grid, titled
 from edgewise.summary import Reason, Strict
 
-SHOWN: Final = ("latency p50", "latency p99", "right and on time", "accuracy", "CPU for 1,000 right")
+SHOWN: Final = tuple(one for one in FIGURES if one.column)
 """Figures of a comparison, each a column."""
 NAME: Final = "sweep.json"
 
@@ -33,18 +36,30 @@ class Sweep(Strict):
     scenario: str
     verdict: Literal["VALID", "INVALID"]
     reasons: list[Reason]
-    """Of the first INVALID run."""
+    """What ended it early, or those of the first INVALID run."""
     points: list[Point]
 
 
-def put_together(scenario: str, points: list[Point]) -> Sweep:
-    """Put the points together: one INVALID run makes the whole INVALID, and the others' figures stay."""
+def point(values: dict[str, Any], scenario: Scenario, runs: Sequence[Ran], *, ended: Reason | None) -> Point:
+    """Put the runs of one point together."""
+    return Point(values=values, comparison=compared(scenario, runs, ended=ended))
+
+
+def put_together(scenario: str, points: list[Point], *, ended: Reason | None = None) -> Sweep:
+    """Put the points together: one INVALID run makes the whole INVALID, and the others' figures stay.
+
+    Args:
+        scenario: its name.
+        points: those that were run.
+        ended: what ended them before the last, if something did.
+    """
     invalid = [point.comparison for point in points if point.comparison.verdict == "INVALID"]
+    reasons = [ended] if ended else invalid[0].reasons if invalid else []
     return Sweep(
         schema=1,
         scenario=scenario,
-        verdict="INVALID" if invalid else "VALID",
-        reasons=invalid[0].reasons if invalid else [],
+        verdict="INVALID" if reasons else "VALID",
+        reasons=reasons,
         points=points,
     )
 
@@ -84,14 +99,14 @@ def _unit(point: Point, figure: str) -> str:
 def head(found: Sweep) -> tuple[str, ...]:
     """Name the columns: the settings, then the figures."""
     first = found.points[0]
-    return *first.values, "tier", "verdict", *(f"{name}, {_unit(first, name)}" for name in SHOWN)
+    return *first.values, "tier", "verdict", *(one.column for one in SHOWN)
 
 
 def rows(found: Sweep) -> Iterator[tuple[str, ...]]:
     """Give each point and tier, as written."""
     for point in found.points:
         for tier in tiers(point):
-            medians = [cell(median(point, name, tier), digits=2) for name in SHOWN]
+            medians = [cell(median(point, one.name, tier), digits=2) for one in SHOWN]
             yield *(f"{value}" for value in point.values.values()), tier, point.comparison.verdict, *medians
 
 
