@@ -26,8 +26,8 @@ ledger: .venv/ready ## Account for every frame of a run
 	$(RUN)/edgewise ledger $(ARGS)
 
 ## While you work
-test: .venv/ready-dev ## Everything but bench and acceptance, in two processes: what CI runs
-	$(RUN)/python -m pytest -m "not bench and not acceptance" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+test: .venv/ready-dev ## Everything but bench and acceptance, in three processes: what CI runs
+	$(RUN)/python -m pytest -m "not bench and not acceptance" -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 unit: .venv/ready-dev ## What needs no broker: seconds
 	$(RUN)/python -m pytest tests/unit $(ARGS)
 bench: .venv/ready-dev ## Speed as ratios, side by side in one run; wants an idle machine
@@ -37,8 +37,10 @@ acceptance: .venv/ready-dev ## The figures of the systems re-created here; minut
 references: .venv/ready-dev ## Published models give their published figures (REFERENCE=/path/to/folder)
 	@test -n "$(REFERENCE)" || { echo 'edgewise: name the folder that holds them: make references REFERENCE=/path/to/folder' >&2; exit 2; }
 	EDGEWISE_REFERENCE="$(REFERENCE)" $(RUN)/python -m pytest tests/acceptance/test_references.py $(ARGS)
-compose-check: ## The parts in containers, for real: build, run, report, remove (ARGS=podman)
+compose-check: ## The parts in containers, for real, in steps: build files run scale kill ports (ARGS="podman run")
 	compose/try.sh $(ARGS)
+two-hosts: .venv/ready ## What a slow uplink between edge and cluster does to each tier; as root (ARGS="2000kbit/50ms/1%")
+	$(RUN)/python -m compare.uplink $(ARGS)
 train: .venv/ready ## Train a shipped model again: resnet20 in two hours on two cores, NETWORK=cifar_cnn in minutes
 	$(RUN)/edgewise models train $(or $(NETWORK),resnet20) $(ARGS)
 lint: .venv/ready-dev ## Format, lint, types, imports; changes nothing
@@ -67,4 +69,4 @@ help:
 	$(RUN)/pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-.PHONY: setup demo doctor up fleet bridge gateway cluster ledger test unit bench acceptance references compose-check train lint fix check clean help
+.PHONY: setup demo doctor up fleet bridge gateway cluster ledger test unit bench acceptance references compose-check two-hosts train lint fix check clean help
