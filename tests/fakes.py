@@ -127,6 +127,32 @@ class MemoryConsumer:
         self.closed = True
 
 
+class MemoryLooker(MemoryConsumer):
+    """See ``edgewise.kafka.Looker``; more may come, and whatever is asked of it may fail."""
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        super().__init__(records)
+        self.failure: Exception | None = None
+        self.taken = 0
+
+    def come(self, records: Sequence[Record]) -> None:
+        """Have more to give."""
+        self._records += records
+
+    def take(self, *, limit: int, wait_s: float) -> Sequence[Record]:
+        """See Consumer."""
+        if self.failure is not None:
+            raise self.failure
+        taken = super().take(limit=limit, wait_s=wait_s)
+        self.taken += len(taken)
+        return taken
+
+    def skip(self) -> int:
+        """See Looker."""
+        passed, self._records = len(self._records), []
+        return passed
+
+
 class MemoryInbox:
     """A session of ``brokers.bridge.carry.Inbox`` whose broker is a list."""
 
@@ -169,9 +195,21 @@ class MemoryOutbox(MqttOutbox):
         self._fake_clock, self._free = clock, window
         self._answers: list[tuple[int, Answer]] = []
         self.sent: list[tuple[int, bytes]] = []
+        self.traces: dict[int, str] = {}
+        """Of those that carried one, by number."""
         self.unanswered: list[int] = []
         self.slow: dict[int, int] = {}
         """Number of a frame -> nanoseconds that sending it takes."""
+        self.trouble, self.ended = None, False
+
+    def connected(self) -> bool:
+        """See MqttOutbox."""
+        return not self.ended
+
+    def end(self) -> None:
+        """Let another client take its place."""
+        self.ended = True
+        self.unanswered.clear()
 
     def free(self) -> bool:
         """See MqttOutbox."""
@@ -181,9 +219,11 @@ class MemoryOutbox(MqttOutbox):
         """See MqttOutbox."""
         return len(self.unanswered)
 
-    def send(self, number: int, wire: bytes) -> None:
+    def send(self, number: int, wire: bytes, *, trace: str | None = None) -> None:
         """See MqttOutbox."""
         self.sent.append((number, wire))
+        if trace is not None:
+            self.traces[number] = trace
         self.unanswered.append(number)
         self._fake_clock.advance(by_ns=self.slow.get(number, 0))
 

@@ -21,6 +21,8 @@ class Peer:
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         self.heard: list[tuple[str, bytes]] = []
+        self.properties: list[list[tuple[str, str]]] = []
+        """User properties of what was heard."""
         self._reasons: dict[int, int] = {}
         self._listening: set[int] = set()
         self._client = Client(CallbackAPIVersion.VERSION2, f"peer-{uuid4().hex}", protocol=MQTTProtocolVersion.MQTTv5)
@@ -32,6 +34,7 @@ class Peer:
         eventually(self._client.is_connected, within_s=WITHIN_S)
 
     def _hear(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        self.properties.append(getattr(message.properties, "UserProperty", []))
         self.heard.append((message.topic, message.payload))
 
     def _answered(self, _client: Client, _data: object, mid: int, reason: ReasonCode, _more: Properties) -> None:

@@ -41,6 +41,14 @@ def clock_behind() -> None:
     _shift(-AHEAD_NS)
 
 
+def clock_behind_elsewhere() -> None:
+    """Let this process read a clock that is two seconds behind, on a machine of its own."""
+    from edgewise import soundings
+
+    soundings.machine = lambda: "another"
+    clock_behind()
+
+
 def _shift(by_ns: int) -> None:
     from edgewise.clock import SystemClock
 
@@ -86,5 +94,9 @@ def results_lost() -> None:
 
 
 FAULTS: Final = {
-    fault.__name__: fault for fault in (clock_ahead, clock_behind, another_model, one_camera_forgotten, results_lost)
+    fault.__name__: fault
+    for fault in (
+        *(clock_ahead, clock_behind, clock_behind_elsewhere),
+        *(another_model, one_camera_forgotten, results_lost),
+    )
 }

@@ -1,6 +1,7 @@
 """A whole system of real parts for one test: brokers and parts as processes, to be killed at will."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from brokers.broker import Broker
 from brokers.kafka.embedded import kafka as embedded_kafka
 from brokers.mqtt.embedded import Choice
 from brokers.mqtt.embedded import mqtt as embedded_mqtt
-from edgewise import account, dataset, kafka, processes, topics
+from brokers.secured.admission import admit
+from edgewise import account, dataset, kafka, processes, security, topics
 from edgewise.account import CameraAccount, Closing, Entry, Plan
 from edgewise.arrival import BRIDGED_NS
 from edgewise.clock import Deadline, SystemClock
@@ -39,8 +41,9 @@ UNTIMED = [
 class System:
     """Both brokers, and whatever parts the test starts."""
 
-    def __init__(self, folder: Path, *, mqtt: Broker, kafka: Broker) -> None:
+    def __init__(self, folder: Path, *, mqtt: Broker, kafka: Broker, secured: Path | None = None) -> None:
         self.folder, self.mqtt, self.kafka = folder, mqtt, kafka
+        self._env = {**os.environ, security.VARIABLE: str(secured)} if secured else None
         self.children: list[Child] = []
 
     def start(self, part: str, *arguments: str, log: str | None = None) -> Child:
@@ -48,7 +51,7 @@ class System:
         command = [sys.executable, "-m", "edgewise", part, *arguments, "--kafka", self.kafka.address]
         if part not in {"ledger", "cluster"}:
             command += ["--mqtt", self.mqtt.address]
-        child = processes.start(command, name=part, log=self.folder / f"{log or part}.log")
+        child = processes.start(command, name=part, log=self.folder / f"{log or part}.log", env=self._env)
         self.children.append(child)
         return child
 
@@ -61,10 +64,10 @@ class System:
             *("--drop-after-s", "60", "--wait-for", "bridge", "--wait-s", "90"),
         )
 
-    def ledger(self, *, settle_s: float = SETTLE_S, tiers: str = "gateway") -> Child:
+    def ledger(self, *more: str, settle_s: float = SETTLE_S, tiers: str = "gateway") -> Child:
         """Start a ledger to which these tiers owe results."""
-        out = str(self.folder / "account")
-        return self.start("ledger", "--run", RUN, "--out", out, "--settle-s", str(settle_s), "--tiers", tiers, *UNTIMED)
+        own = ("--run", RUN, "--out", str(self.folder / "account"), "--settle-s", str(settle_s), "--tiers", tiers)
+        return self.start("ledger", *own, *more, *UNTIMED)
 
     def cluster(self, *arguments: str, engine: str) -> Child:
         """Start a cluster and wait until it reads."""
@@ -99,14 +102,17 @@ class System:
 
 
 @contextmanager
-def running(folder: Path, *, choice: Choice = "mosquitto") -> Iterator[System]:
-    """Give a system whose brokers answer; leave nothing running."""
-    mqtt, log = embedded_mqtt(folder / "mqtt", choice=choice), embedded_kafka(folder / "kafka")
-    system = System(folder, mqtt=mqtt, kafka=log)
+def running(folder: Path, *, choice: Choice = "mosquitto", secured: Path | None = None) -> Iterator[System]:
+    """Give a system whose brokers answer, and let in whoever has secrets if there are some; leave nothing running."""
+    mqtt = embedded_mqtt(folder / "mqtt", choice=choice, secured=secured)
+    log = embedded_kafka(folder / "kafka", secured=secured)
+    system = System(folder, mqtt=mqtt, kafka=log, secured=secured)
     try:
         log.launch()
         mqtt.start()
         log.await_answer()
+        if secured is not None:
+            admit(log.address, secured)
         yield system
     finally:
         system.stop()

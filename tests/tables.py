@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from compare.runs.ran import Ran
 from consumers.ledger import summary
 from consumers.ledger.collect import Collected
 from consumers.ledger.columns import Rows, rows
@@ -145,6 +146,10 @@ class Told:
     def summary(self, **how: Any) -> Summary:  # noqa: ANN401 - what summary.make takes
         """Have the ledger judge it."""
         return summary.make(self.collected, self.table(), tiers=self.tiers, **how)
+
+    def ran(self, folder: str = "folder", **how: Any) -> Ran:  # noqa: ANN401 - what summary.make takes
+        """Give it as one run of several."""
+        return Ran(folder, tuple(tier.value for tier in self.tiers), self.summary(**how), frames=self.table)
 
     def owned(self, tier: Tier) -> NDArray[np.bool_]:
         """Say which frames are a tier's."""

@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,13 +23,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from brokers.broker import Broker
 from brokers.kafka.embedded import kafka as embedded_kafka
 from brokers.mqtt.embedded import mqtt as embedded_mqtt
 from edgewise import topics
 from edgewise.clock import SystemClock
 from edgewise.mqtt.connection import Connection
 from edgewise.mqtt.inbox import ALL_FRAMES
-from tests.benchmarks import cluster
+from edgewise.options import METRICS_PORT
+from tests.benchmarks import cluster, endpoints, fleet, ledger, metrics, watch
 from tests.benchmarks.cases import WINDOW
 
 BRIDGE_CASES: Final = (
@@ -38,6 +43,8 @@ BRIDGE_CASES: Final = (
 )
 READERS: Final = ("bench-paho", "bench-bridge-confluent", "bench-bridge-kafka-python")
 CLOCK: Final = SystemClock()
+DRAINED_TIMES: Final = 5
+"""As many frames as in another case wait for a part that is scraped: for seconds, in which it is."""
 Figures = dict[str, dict[str, float]]
 
 
@@ -52,8 +59,8 @@ def subscribed(address: str, client_id: str) -> None:
     connection.close()
 
 
-def measured(case: str, mqtt: str, kafka: str, *, frames: int, cores: set[int]) -> dict[str, float]:
-    """Run one case in a process of its own, on these cores."""
+def measured(case: str, mqtt: str, kafka: str, *, frames: int, cores: set[int], port: int = 0) -> dict[str, float]:
+    """Run one case in a process of its own, on these cores; with a port it can be scraped there."""
     command = [sys.executable, "-m", "tests.benchmarks.cases", case, mqtt, kafka, str(frames)]
     told = subprocess.run(
         command,
@@ -61,6 +68,7 @@ def measured(case: str, mqtt: str, kafka: str, *, frames: int, cores: set[int]) 
         stderr=subprocess.DEVNULL,
         text=True,
         check=True,
+        env=os.environ | {METRICS_PORT: str(port)},
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     found: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
@@ -106,6 +114,39 @@ def run(folder: Path, *, frames: int, gateway_frames: int, repeats: int) -> Figu
     return {case: {name: statistics.median(values) for name, values in costs.items()} for case, costs in found.items()}
 
 
+def rates_together(mqtt: Broker, kafka: Broker, *, frames: int) -> dict[str, float]:
+    """Measure the rates of a bridge, and of a gateway on the last core, over frames that wait for both."""
+    every = sorted(os.sched_getaffinity(0))
+    parts = {"bridge": ("bridge, confluent", set(every)), "gateway": ("gateway, onnx", {every[-1]})}
+    readers = ("bench-bridge-confluent", "bench-gateway")
+    for reader in readers:
+        subscribed(mqtt.address, reader)
+    measured("publish", mqtt.address, kafka.address, frames=frames, cores=set(every))
+    with ThreadPoolExecutor(len(parts)) as together:
+        under_way = {
+            name: together.submit(measured, case, mqtt.address, kafka.address, frames=frames, cores=cores)
+            for name, (case, cores) in parts.items()
+        }
+        found = {name: case.result()["rate_hz"] for name, case in under_way.items()}
+    for reader in readers:
+        forget(mqtt.address, reader)
+    return found
+
+
+def drained(mqtt: Broker, kafka: Broker, part: str, port: int, *, frames: int) -> float:
+    """Measure a part's rate on the last core, over frames that wait in its session, while it is scraped or not."""
+    case, session = {
+        "bridge": ("bridge, confluent", "bench-bridge-confluent"),
+        "gateway": ("gateway, instant", "bench-gateway"),
+    }[part]
+    every = sorted(os.sched_getaffinity(0))
+    subscribed(mqtt.address, session)
+    measured("publish", mqtt.address, kafka.address, frames=frames, cores=set(every))
+    cost = measured(case, mqtt.address, kafka.address, frames=frames, cores={every[-1]}, port=port)
+    forget(mqtt.address, session)
+    return cost["rate_hz"]
+
+
 def forget(address: str, client_id: str) -> None:
     """End a session."""
     hello = mqtt5.ConnectPacket(client_id, clean_start=True, session_expiry_interval=0)
@@ -144,38 +185,93 @@ def show(figures: Figures) -> None:
     console.print(table)
 
 
-def main() -> None:
-    """Measure and print."""
+def asked() -> argparse.Namespace:
+    """Read what is to be measured."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--frames", type=int, default=20_000, help="for each bridge case")
     parser.add_argument("--gateway-frames", type=int, default=6_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures here too")
-    parser.add_argument("--only", choices=("edge", "cluster"), help="leave out the other")
+    parser.add_argument("--only", choices=list(KINDS), help="leave out the others")
     parser.add_argument("--cluster-frames", type=int, default=18_000, help="for each throughput of the cluster")
     parser.add_argument("--engines", default=",".join(cluster.ENGINES), help="of the cluster, with commas")
     parser.add_argument("--warm-s", type=float, default=60, help="before a latency counts")
     parser.add_argument("--for-s", type=float, default=60, help="for so long it counts")
-    asked = parser.parse_args()
+    parser.add_argument("--fleet-cases", default=",".join(fleet.CASES), help="of the cameras, with commas")
+    parser.add_argument("--fleet-cameras", type=int, default=10_000, help="with connections of their own")
+    parser.add_argument("--fleet-s", type=float, default=60, help="for so long cameras send")
+    parser.add_argument("--ledger-frames", type=int, default=1_000_000, help="of one run, on both tiers")
+    return parser.parse_args()
+
+
+def of_edge(place: Path, told: argparse.Namespace, _: Console) -> Figures:
+    """Measure bridge and gateway beside what they are made of."""
+    figures = run(place, frames=told.frames, gateway_frames=told.gateway_frames, repeats=told.repeats)
+    show(figures)
+    return figures
+
+
+def of_metrics(place: Path, told: argparse.Namespace, console: Console) -> Figures:
+    """Measure what counting and being scraped cost."""
+    counted = metrics.run(place, frames=told.frames, repeats=told.repeats)
+    metrics.show(counted)
+    drain = partial(drained, frames=DRAINED_TIMES * told.frames)
+    scraped = endpoints.run(place, drain, repeats=told.repeats, for_s=told.for_s)
+    endpoints.show(scraped, console=console)
+    return counted | scraped
+
+
+def of_cluster(place: Path, told: argparse.Namespace, console: Console) -> Figures:
+    """Measure the cluster beside its engines."""
+    engines, sizes = told.engines.split(","), {"frames": told.cluster_frames, "repeats": told.repeats}
+    found = cluster.run(place, engines=engines, warm_s=told.warm_s, for_s=told.for_s, **sizes)
+    cluster.show(found, engines, console=console)
+    return found
+
+
+def of_fleet(place: Path, told: argparse.Namespace, console: Console) -> Figures:
+    """Measure the cameras."""
+    cases = told.fleet_cases.split(",")
+    found, missing = fleet.run(place, cases=cases, cameras=told.fleet_cameras, for_s=told.fleet_s)
+    fleet.show(found, missing, console=console)
+    return {f"fleet, {case}": costs for case, costs in found.items()}
+
+
+def of_watch(place: Path, told: argparse.Namespace, console: Console) -> Figures:
+    """Measure who looks on."""
+    rates = partial(rates_together, frames=told.frames)
+    seen = watch.medians(watch.run(place, rates, frames=told.frames, repeats=told.repeats, for_s=told.for_s))
+    watch.show(seen, console=console)
+    return {f"watching, {case}": costs for case, costs in seen.items()}
+
+
+def of_ledger(place: Path, told: argparse.Namespace, console: Console) -> Figures:
+    """Measure what a long run takes to be reported."""
+    found = ledger.run(place, frames=told.ledger_frames)
+    ledger.show(found, console=console)
+    return {"ledger": found}
+
+
+KINDS: Final[dict[str, Callable[[Path, argparse.Namespace, Console], Figures]]] = {
+    "edge": of_edge,
+    "metrics": of_metrics,
+    "cluster": of_cluster,
+    "fleet": of_fleet,
+    "watch": of_watch,
+    "ledger": of_ledger,
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    told, console = asked(), Console(width=110 if not sys.stdout.isatty() else None)
     figures: Figures = {}
     with tempfile.TemporaryDirectory(prefix="edgewise-bench-") as folder:
-        place, engines = Path(folder), asked.engines.split(",")
-        if asked.only != "cluster":
-            figures = run(place, frames=asked.frames, gateway_frames=asked.gateway_frames, repeats=asked.repeats)
-            show(figures)
-        if asked.only != "edge":
-            found = cluster.run(
-                place,
-                frames=asked.cluster_frames,
-                repeats=asked.repeats,
-                engines=engines,
-                warm_s=asked.warm_s,
-                for_s=asked.for_s,
-            )
-            cluster.show(found, engines, console=Console(width=110 if not sys.stdout.isatty() else None))
-            figures |= found
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+        for kind, measure in KINDS.items():
+            if told.only in {None, kind}:
+                figures |= measure(Path(folder), told, console)
+    if told.json:
+        told.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from edgewise.addresses import LOOPBACK
 from edgewise.clock import SECOND_NS, SystemClock
 from edgewise.family import Family
 from edgewise.parts import say
-from models import graph
+from models import walk
 from models.engine import model_file
 from models.graph import PIXELS, Graph, Op
 
@@ -98,7 +98,7 @@ def network(read: Graph) -> Any:  # noqa: ANN401
 def main() -> None:
     """Measure and print."""
     tasks = int(sys.argv[2])
-    read = graph.read(model_file("resnet20"))
+    read = walk.read(model_file("resnet20"))
     images = dataset.load("test", say=say).images[:IMAGES]
     with contextlib.redirect_stdout(io.StringIO()):  # it says each layer that it makes
         spark = context(tasks)

@@ -9,17 +9,25 @@ import os
 import resource
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from brokers.bridge.run import Bridge, BridgeSettings
 from edgewise import dataset, kafka, topics
 from edgewise.clock import SECOND_NS, SystemClock
+from edgewise.endpoint import Place, Told, serving
 from edgewise.kafka import Client
 from edgewise.messages import Codec, Frame, encode_frame
+from edgewise.meter import Meter
 from edgewise.mqtt.outbox import MqttOutbox
-from edgewise.parts import say
+from edgewise.options import METRICS_PORT
+from edgewise.parts import Stop, say
+from producers.fleet.connecting import connect
+
+if TYPE_CHECKING:
+    from models.engine import Engine
 
 CLOCK: Final = SystemClock()
 BATCHES: Final = (16, 32, 64, 128)
@@ -70,6 +78,7 @@ def publish(mqtt: str, _: str, frames: int) -> dict[str, float]:
     images = dataset.load("test", say=say).images
     wires = [wire(number, images) for number in range(frames)]
     outbox = MqttOutbox(mqtt, camera="bench-0", window=WINDOW, clock=CLOCK)
+    connect([outbox], address=mqtt, clock=CLOCK, ramp_hz=1)
     watch, answered = Watch(), 0
     for number, content in enumerate(wires):
         while not outbox.free():
@@ -134,27 +143,87 @@ def _bridge(mqtt: str, kafka_address: str, frames: int, client: Client) -> dict[
     settings = BridgeSettings(
         mqtt=mqtt, kafka=kafka_address, kafka_client=client, client_id=f"bench-bridge-{client.value}", window=WINDOW
     )
-    bridge = Bridge(settings, clock=CLOCK)
-    watch = Watch()
-    bridge.run(done=lambda: bridge.frames >= frames)
+    with scraped("bridge") as (told, meter):
+        bridge = Bridge(settings, clock=CLOCK, meter=meter)
+        told.by(bridge.readings)
+        watch = Watch()
+        bridge.run(done=lambda: bridge.frames >= frames)
+        return watch.cost(frames)
+
+
+def scraped(part: str) -> AbstractContextManager[tuple[Told, Meter]]:
+    """Serve a part's metrics where the environment says, if it says so."""
+    return serving(Place(port=int(os.environ.get(METRICS_PORT, "0"))), part)
+
+
+class Instant:
+    """An engine that answers at once, so that what is measured is all that is not the engine."""
+
+    name, identity, shape = "none", "none@000000000000", (32, 32, 3)
+
+    def classify(self, images: Any) -> tuple[Any, Any]:  # noqa: ANN401 - arrays
+        """See ``models.engine.Engine``."""
+        return np.zeros(len(images), dtype=np.int64), np.ones(len(images), dtype=np.float32)
+
+
+def _instant_gateway(mqtt: str, kafka_address: str, *, client_id: str, until: Callable[[int], bool]) -> Watch:
+    """Run a gateway with such an engine until enough is finished; give the time since it began."""
+    from consumers.gateway.run import Gateway
+    from consumers.gateway.settings import GatewaySettings
+
+    settings = GatewaySettings(mqtt=mqtt, kafka=kafka_address, client_id=client_id, end_session=True)
+    with scraped("gateway") as (told, meter):
+        part = Gateway(settings, clock=CLOCK, engine=Instant(), meter=meter)
+        told.by(part.readings)
+        watch = Watch()
+        part.run(done=lambda: until(part.finished))
+        return watch
+
+
+def instant_gateway(mqtt: str, kafka_address: str, frames: int) -> dict[str, float]:
+    """A gateway without an engine, over frames that wait in its session."""
+    watch = _instant_gateway(mqtt, kafka_address, client_id="bench-gateway", until=lambda done: done >= frames)
     return watch.cost(frames)
+
+
+def endless_gateway(mqtt: str, kafka_address: str, _: int) -> dict[str, float]:
+    """The same until it is asked to stop, over frames that come."""
+    stop = Stop()
+    stop.holding = True
+    _instant_gateway(mqtt, kafka_address, client_id="bench-endless", until=lambda _: stop.asked)
+    return {}
 
 
 def gateway(mqtt: str, kafka_address: str, frames: int) -> dict[str, float]:
     """The gateway on the cores this process may use, beside the bare engine on the same ones, before and after."""
-    from consumers.gateway.run import Gateway, GatewaySettings
     from models.engine import load
 
-    threads = len(os.sched_getaffinity(0))
-    engine = load("keras", model="resnet20", threads=threads)
+    engine = load("keras", model="resnet20", threads=len(os.sched_getaffinity(0)))
     before = bare_rate_hz(engine.classify)
-    settings = GatewaySettings(mqtt=mqtt, kafka=kafka_address, client_id="bench-gateway", threads=threads)
+    cost = _gateway(mqtt, kafka_address, frames, engine)
+    after = bare_rate_hz(engine.classify)
+    return cost | {"bare_rate_hz": max(before, after)}
+
+
+def gateway_onnx(mqtt: str, kafka_address: str, frames: int) -> dict[str, float]:
+    """The gateway with its fast engine, and nothing beside it."""
+    from models.engine import load
+
+    return _gateway(mqtt, kafka_address, frames, load("onnx", model="resnet20", threads=len(os.sched_getaffinity(0))))
+
+
+def _gateway(mqtt: str, kafka_address: str, frames: int, engine: "Engine") -> dict[str, float]:
+    """A gateway, over frames that wait in its session."""
+    from consumers.gateway.run import Gateway
+    from consumers.gateway.settings import GatewaySettings
+
+    settings = GatewaySettings(
+        mqtt=mqtt, kafka=kafka_address, client_id="bench-gateway", threads=len(os.sched_getaffinity(0))
+    )
     part = Gateway(settings, clock=CLOCK, engine=engine)
     watch = Watch()
     part.run(done=lambda: part.finished >= frames)
-    cost = watch.cost(frames)
-    after = bare_rate_hz(engine.classify)
-    return cost | {"bare_rate_hz": max(before, after)}
+    return watch.cost(frames)
 
 
 def bare_rate_hz(classify: Callable[[Any], Any]) -> float:
@@ -178,6 +247,9 @@ CASES: Final[dict[str, Callable[[str, str, int], dict[str, float]]]] = {
     "bridge, confluent": lambda mqtt, log, frames: _bridge(mqtt, log, frames, Client.CONFLUENT),
     "bridge, kafka-python": lambda mqtt, log, frames: _bridge(mqtt, log, frames, Client.PYTHON),
     "gateway": gateway,
+    "gateway, instant": instant_gateway,
+    "gateway, endless": endless_gateway,
+    "gateway, onnx": gateway_onnx,
 }
 
 if __name__ == "__main__":

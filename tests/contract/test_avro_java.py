@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
+import py4j.java_gateway
+import py4j.protocol
 import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
@@ -77,6 +79,12 @@ class Avro:
         check = self.java.java.util.zip.CRC32C()
         check.update(bytearray(content))
         return int(check.getValue()).to_bytes(CHECK_BYTES, "big")
+
+
+@pytest.fixture(autouse=True)
+def java_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a Spark that was in this process leaves behind: it takes every Java error for its own."""
+    monkeypatch.setattr(py4j.java_gateway, "get_return_value", py4j.protocol.get_return_value)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from edgewise.messages import FRAME_MAX_BYTES, Codec, Result, Rule, Tier, decode
 from edgewise.parts import say
 from edgewise.rejects import KEPT_BYTES
 from edgewise.topics import FRAMES, REJECTED, RESULTS
-from models import card, graph
+from models import card, walk
 from models import engine as engines
 from models.exports import bigdl
 from models.graph import PIXELS, Graph, Node, Op, Padding
@@ -321,7 +321,7 @@ def test_zeros_on_all_sides_and_a_scaling_of_each_pixel_give_keras_scores(
 
 
 def bigdl_and_keras_agree(spark: "SparkSession", model: Any, place: Path) -> None:  # noqa: ANN401 - keras is untyped
-    bigdl.write(graph.of(model), place)
+    bigdl.write(walk.walked(model), place)
     takes = bigdl.input_of(place)
     images = np.random.default_rng(6).integers(0, 256, (11, *model.input_shape[1:]), dtype=np.uint8)
     expected = np.asarray(model(images, training=False))
@@ -341,7 +341,7 @@ def bigdl_and_keras_agree(spark: "SparkSession", model: Any, place: Path) -> Non
 
 def test_the_file_says_what_the_network_takes(tmp_path: Path) -> None:
     place = tmp_path / "small.bigdl"
-    bigdl.write(graph.of(small()), place)
+    bigdl.write(walk.walked(small()), place)
     takes = bigdl.input_of(place)
     assert (takes.height, takes.width) == (9, 7)
     np.testing.assert_allclose([takes.scale, takes.offset], [[0.01] * 3, [-1.0] * 3], rtol=1e-6)

@@ -57,8 +57,8 @@ def test_images_that_the_model_does_not_take_are_refused_with_the_reason(held: H
     assert held.tasks
     spark = SparkSession.active()
     stage = loaded_stage(spark, Work("onnx", MODEL, threads=1, tasks=2, predict_max=32))
-    small = spark_images.rows(spark, np.zeros((3, 9, 7, 3), dtype=np.uint8), tasks=2)
-    wrong = Held(small, stage, images=3, tasks=2)
+    small = np.zeros((3, 9, 7, 3), dtype=np.uint8)
+    wrong = Held(small, stage, spark=spark, job=spark_images.Job("onnx"), tasks=2)
     with pytest.raises(ConfigError, match="refused an image from memory: dimensions: 7 x 9 pixels"):
         wrong.classified()
     with pytest.raises(MissingError, match="has answered 0 of 3 images"):

@@ -27,7 +27,7 @@ from tests.real import eventually
 
 pytestmark = pytest.mark.brokers
 
-ANSWER_S: Final = 30.0
+ANSWER_S: Final = 60.0
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ class MqttBrokerContract:
         held(at, name, frames=20)
         first = Session(at, client_id=name, clean_start=False, expiry_s=EXPIRY_S)
         taken = first.take(20)
+        assert len(taken) == 20
         first.acknowledge(taken[:4])
         first.leave()
         second = Session(at, client_id=name, clean_start=False, expiry_s=EXPIRY_S)

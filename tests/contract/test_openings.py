@@ -107,6 +107,7 @@ def test_cameras_begin_when_the_cluster_has_opened_their_run(
         fleet.kill()
     assert {entry.kind for entry in of_run(address, run, client=Client.AUTO, clock=CLOCK)} == {
         "opening",
+        "clock",
         "plan",
         "camera",
         "closing",

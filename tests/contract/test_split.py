@@ -11,25 +11,30 @@ import pyarrow.parquet as pq
 import pytest
 
 from brokers.broker import Broker
-from compare.reports import report
+from compare.reports import sentences
+from compare.runs.observing import TRACES, Observing
 from consumers.cluster.jvm import compile as cluster
+from edgewise import addresses, split, topics
 from edgewise import kafka as clients
-from edgewise import split, topics
+from edgewise.clock import SECOND_NS, SystemClock
 from edgewise.errors import FrameError
 from edgewise.kafka import Record
 from edgewise.messages import Result, Tier, decode_result
+from tests.observing import prometheus
 from tests.system import read_json
 
 pytestmark = [pytest.mark.brokers, pytest.mark.timeout(300)]
 
 SEED: Final = 11
 CAMERAS: Final = 3
+FOLLOWED: Final = 40
+"""One frame in so many, of 160 of each camera."""
 LOOSE: Final = ("late_ms=60000", "backlog_share=1000", "starved_s=600", "clock_share=1")
 """It is of whose frames are answered, and not of how soon."""
 
 
-def ran(engine: str, *, mqtt: Broker, kafka: Broker, runs: Path) -> tuple[Path, str]:
-    """Run a scenario that divides its frames; give its folder and what it printed."""
+def ran(engine: str, *, mqtt: Broker, kafka: Broker, runs: Path, ports: int) -> tuple[Path, str]:
+    """Run a scenario that divides its frames, as a demo is run; give its folder and what it printed."""
     sets = [
         *("placement=split", "gateway.engine=onnx", f"cluster.engine={engine}", f"fleet.seed={SEED}"),
         *(f"fleet.cameras={CAMERAS}", "fleet.rate_hz=20", "fleet.duration_s=8", "deadline_ms=60000"),
@@ -37,6 +42,7 @@ def ran(engine: str, *, mqtt: Broker, kafka: Broker, runs: Path) -> tuple[Path, 
     ]
     command = [sys.executable, "-m", "edgewise", "compare", "laptop", "--runs", str(runs)]
     command += ["--mqtt", mqtt.address, "--kafka", kafka.address, *(word for one in sets for word in ("--set", one))]
+    command += ["--metrics-port", str(ports), "--trace-every", str(FOLLOWED)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return Path(done.stdout.strip().splitlines()[-1]), done.stdout
@@ -58,13 +64,25 @@ def decoded(record: Record) -> Result | None:
         return None
 
 
+def free_ports() -> Observing:
+    """Find a port for each part, one after the other."""
+    while True:
+        found = Observing(port=addresses.free_port())
+        if all(addresses.is_free(port) for port in found.ports().values()):
+            return found
+
+
 @pytest.mark.parametrize("engine", ["onnx", "bigdl"])
 def test_each_frame_is_answered_by_its_own_tier_and_left_by_the_other(
     engine: str, mqtt: Broker, kafka: Broker, tmp_path: Path
 ) -> None:
     if engine == "bigdl":
         pytest.importorskip("bigdl", reason=f"no BigDL; install it with: {cluster.INSTALL_BIGDL}")
-    folder, said = ran(engine, mqtt=mqtt, kafka=kafka, runs=tmp_path)
+    ports = free_ports()
+    with prometheus(tmp_path / "prometheus", ports.ports()) as watched:
+        began_s = SystemClock().now_ns() / SECOND_NS
+        folder, said = ran(engine, mqtt=mqtt, kafka=kafka, runs=tmp_path, ports=ports.port)
+        assert watched.without_data(from_s=began_s, to_s=SystemClock().now_ns() / SECOND_NS) == []
     summary, parts = read_json(folder / "summary.json"), read_json(folder / "manifest.json")["parts"]
     frames = summary["frames"]["scheduled"]
     found = answers(kafka, folder.name)
@@ -80,8 +98,9 @@ def test_each_frame_is_answered_by_its_own_tier_and_left_by_the_other(
         # The cluster's first start on a Kafka begins with the frames of earlier runs, if others were there.
         others = account["frames"] - frames if tier is Tier.CLUSTER else 0
         assert 0 <= account["left_to_others"] - (frames - of_tier[tier]) <= others
-        assert parts[tier]["command"][-2:] == ["--split", str(SEED)]
+        assert {"--split", str(SEED)} <= set(parts[tier]["command"])
     assert parts["cluster"]["accounts"][0]["frames"] >= frames
     assert pq.read_table(folder / "frames.parquet").num_rows == frames
-    assert report.SPLIT in said
-    assert report.SPLIT in (folder / "report.html").read_text()
+    assert (folder / TRACES).read_text().count('"name":"frame"') == frames // FOLLOWED
+    assert sentences.SPLIT in said
+    assert sentences.SPLIT in (folder / "report.html").read_text()

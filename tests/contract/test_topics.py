@@ -96,3 +96,15 @@ def test_a_kafka_that_is_not_there_is_named_with_the_command_that_helps() -> Non
         topics.ensure(nowhere)
     assert str(caught.value) == f"Kafka does not answer at {nowhere}; start it with: edgewise up"
     assert not deadline.passed()
+
+
+def test_growth_counts_what_came_since_and_reads_nothing(made: str) -> None:
+    with topics.growth(made, [FRAMES, RESULTS]) as grown:
+        before = grown()
+        writer = producer(made)
+        for number in range(70):
+            writer.send(FRAMES, key=f"k{number}", value=b"x", receipt=number)
+        writer.close(within_s=20)
+        found = grown()
+    assert found[FRAMES] - before[FRAMES] >= 70, "other tests may write, too"
+    assert set(found) == {FRAMES, RESULTS}

@@ -1,22 +1,25 @@
 """The pages of a run and of a comparison in a real browser: at a desk and on a telephone, light and dark."""
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from compare.reports import comparison_page
 from compare.reports import page as pages
+from compare.reports.comparison import compared
 from edgewise.summary import Summary
-from tests.unit.test_comparison import folder_of, three
+from tests.browser import chromium
+from tests.unit.test_comparison import folder_of
 from tests.unit.test_curves import a_minute
 from tests.unit.test_page import INVALID, run_folder
 from tests.unit.test_report import TWO
+from tests.unit.test_tiers_paired import ALTERNATE, alternated
 
 Scheme = Literal["light", "dark"]
 
@@ -50,13 +53,8 @@ OUTSIDE: Final = """() => [...document.querySelectorAll('svg')].flatMap(svg => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.fail("Chromium is not installed; install it with: apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +62,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Give the pages of a VALID and of an INVALID run, and of a comparison."""
     folder = tmp_path_factory.mktemp("runs")
     of_runs = {name: pages.write(run_folder(folder / name, summary, a_minute())) for name, summary in RUNS.items()}
-    several = folder_of(folder / "several", three([10, 12, 11], [20, 19, 30]))
+    first, *others = alternated()
+    several = folder_of(folder / "several", compared(ALTERNATE, [replace(first, folder="folder"), *others]))
     return of_runs | {SEVERAL: comparison_page.write(several)}
 
 
@@ -175,7 +174,8 @@ def test_a_comparison_s_page_reads_well(shown: Page, width: int) -> None:
     assert text.startswith("VALID")
     assert text.index("No rule was broken") < text.index("The answer") < text.index("latency p50")
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    assert shown.locator("svg").count() == 3
+    assert text.index("The figures") < text.index("The same frames") < text.index("The runs")
+    assert shown.locator("svg").count() == 5
     assert shown.evaluate(OUTSIDE) == []
     sizes = shown.evaluate("[...document.querySelectorAll('svg text')].map(one => one.getBoundingClientRect().height)")
     assert min(sizes) >= 9

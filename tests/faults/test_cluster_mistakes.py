@@ -61,8 +61,8 @@ def explained(found: Ended, *, code: int) -> str:
         ("--tasks -1", "Invalid value for '--tasks': "),
         ("--conf spark.ui.enabled", "--conf 'spark.ui.enabled' is not name=value"),
         (
-            "--log /dev/null/deep/spark.log",
-            "--log /dev/null/deep/spark.log: Not a directory; name a file that can be written",
+            "--spark-log /dev/null/deep/spark.log",
+            "--spark-log /dev/null/deep/spark.log: Not a directory; name a file that can be written",
         ),
         ("--checkpoint /dev/null/here", "--checkpoint /dev/null/here: Not a directory; name a folder that can be "),
     ],
@@ -146,7 +146,7 @@ def test_a_master_that_spark_does_not_know_is_named(kafka: Broker, tmp_path: Pat
 
 def test_a_setting_that_ends_sparks_java_leads_to_its_own_words(kafka: Broker, tmp_path: Path) -> None:
     log = tmp_path / "spark.log"
-    own = ("--checkpoint", str(tmp_path / "here"), "--log", str(log), "--driver-memory", "lots")
+    own = ("--checkpoint", str(tmp_path / "here"), "--spark-log", str(log), "--driver-memory", "lots")
     line = explained(said(*own, kafka=kafka.address), code=3)
     assert line == f"Spark's Java ended at once; its words are in {log}"
     assert "Invalid maximum heap size: -Xmxlots" in log.read_text()

@@ -15,6 +15,7 @@ from edgewise.clock import Deadline
 from edgewise.errors import EdgewiseError
 from tests.real import eventually
 from tests.system import System, accounted, fates, running, sending
+from tests.tables import first
 
 FRAMES = int(os.environ.get("EDGEWISE_FAULT_FRAMES", "4000"))
 RATE_HZ = 500.0
@@ -95,6 +96,8 @@ def test_what_a_killed_mqtt_broker_forgets_is_named_and_nothing_else_is_missing(
         assert gateway.missing_by_last_place == {"confirmed, never bridged": gateway.missing}
         assert gateway.results + gateway.missing == FRAMES
         assert summary.verdict == "INVALID"
+        assert first(summary).rule == "MQTT broker died"
+        assert {"confirmed, never bridged", "missing in gateway"} <= {one.rule for one in first(summary).consequences}
 
 
 def test_a_gateway_killed_beside_the_mqtt_broker_loses_nothing(tmp_path: Path) -> None:

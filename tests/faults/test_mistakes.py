@@ -89,6 +89,13 @@ def silent() -> str:
             "--arrival 'burst:on=1': burst takes on_s and off_s, as in burst:on_s=1,off_s=4",
         ),
         ("fleet --arrival trace:none.csv", "--arrival trace:none.csv: cannot be read: No such file or directory"),
+        ("fleet --duration-s inf", "--duration-s inf: Input should be a finite number"),
+        ("fleet --churn share=1,stay_s=1e-12", "--churn stay_s '1e-12': Input should be greater than or equal to 0.1"),
+        ("fleet --cameras 5000 --frames 2001", "frames: 5,000 cameras with 2,001 frames each are more than 10,000,000"),
+        (
+            "fleet --run one --attach two",
+            "--run one and --attach two are two runs; give one of them, or the same twice",
+        ),
         ("fleet --frames 10 --duration-s 2", "--frames 10 and --duration-s 2 are two lengths; give one of them"),
         ("gateway --source amqp", "--source 'amqp': Input should be 'mqtt' or 'kafka'"),
         ("gateway --engine torch", "--engine 'torch' is not known; there is: keras"),
@@ -114,6 +121,17 @@ def test_wrong_usage_is_explained(arguments: str, line: str) -> None:
 def test_an_address_in_the_environment_is_checked_too(tmp_path: Path) -> None:
     env = USUAL | {"EDGEWISE_MQTT": "nowhere", "EDGEWISE_CACHE": str(tmp_path)}
     assert "not 'nowhere'" in explained(said("bridge", env=env), code=2)
+
+
+@pytest.mark.parametrize("command", ["bridge", "gateway", "cluster", "ledger --run a", "fleet --run a"])
+def test_a_busy_port_for_metrics_is_named_before_anything_is_asked_of_a_broker(command: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        found = said(*command.split(), "--metrics-port", str(port), *(["--out", str(tmp_path)] * ("ledger" in command)))
+    assert explained(found, code=2) == (
+        f"edgewise: --metrics-port {port}: nothing can be served at 127.0.0.1:{port} (Address already in use); "
+        "give another"
+    )
 
 
 @pytest.mark.parametrize("option", ["--mqtt-port", "--kafka-port"])

@@ -19,7 +19,7 @@ from models.recipes import RECIPES, Recipe
 from models.train import Training, alone
 from tests.real import eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 RECIPE = replace(RECIPES["resnet20"], epochs=2, batch=32, precision="float32")
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgewise import account
 from edgewise.account import CameraAccount, Closing, Entry, Opening, Plan, ranges, unfolded
+from edgewise.arrivals import packed
 from edgewise.clock import SECOND_NS, ManualClock
 from edgewise.messages import Codec
 from edgewise.parts import close_account, open_account
@@ -50,6 +51,15 @@ CLOSING: Final = Closing(run="2025-11-21-demo", part="bridge", name="bridge", su
 
 def changed(**changes: object) -> Plan:
     return PLAN.model_copy(update=changes)
+
+
+def test_a_plan_has_a_class_for_each_picture_or_is_none() -> None:
+    own = {"dataset": "pictures", "images": 3, "labels": packed(np.array([7, 0, 9]))}
+    plan = Plan.model_validate(PLAN.model_dump() | own)
+    assert account.decode(account.encode(plan)) == plan
+    for wrong in ({"images": 4}, {"labels": "AAAA"}, {"labels": "x"}, {"skipped": -1}):
+        told = json.loads(account.encode(plan)) | wrong
+        assert account.decode(json.dumps(told).encode()) is None, wrong
 
 
 def test_the_schedule_never_drifts() -> None:
@@ -101,6 +111,15 @@ def test_all_cameras_together_send_every_image_once(order: str) -> None:
     plan = changed(order=order, cameras=4, frames=2500)
     sent = np.concatenate([plan.image(index) for index in range(4)])
     assert sorted(sent.tolist()) == list(range(10_000))
+
+
+def test_a_permutation_is_worked_out_once_for_all_cameras_of_a_plan() -> None:
+    plan = changed(order="shuffled", images=12_345, seed=77, cameras=1000, frames=2)
+    before = account._shuffled.cache_info()  # noqa: SLF001
+    for index in range(plan.cameras):
+        plan.image(index)
+    after = account._shuffled.cache_info()  # noqa: SLF001
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, plan.cameras - 1)
 
 
 def test_shuffled_order_is_another_one_for_another_seed() -> None:

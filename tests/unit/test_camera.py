@@ -7,11 +7,13 @@ from pydantic import ValidationError
 
 from edgewise.account import Plan
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, ManualClock
+from edgewise.errors import RefusedError
 from edgewise.messages import Codec, decode_frame
 from edgewise.mqtt.outbox import Answer
-from producers.camera.camera import AGAIN_NS, LATE_NS, Camera, Tally
-from producers.fleet.run import lateness
+from producers.camera.camera import AGAIN_NS, LATE_NS, Camera
+from producers.camera.tally import Tally
 from producers.fleet.settings import FleetSettings, Group
+from producers.fleet.summary import lateness
 from tests.fakes import MemoryOutbox
 
 START_NS: Final = 1_763_000_000 * SECOND_NS
@@ -39,12 +41,12 @@ DUE_NS: Final = [int(due_ns) for due_ns in PLAN.due_ns(1)]
 class Scene:
     """A camera, its clock and its way out."""
 
-    def __init__(self, *, window: int = 20) -> None:
+    def __init__(self, *, window: int = 20, start_ns: int = START_NS, drop_after_s: float = PLAN.drop_after_s) -> None:
         self.clock = ManualClock(start_ns=START_NS)
         self.outbox = MemoryOutbox(self.clock, window=window)
         self.tally = Tally()
         self.camera = Camera(
-            PLAN,
+            PLAN.model_copy(update={"start_ns": start_ns, "drop_after_s": drop_after_s}),
             1,
             outbox=self.outbox,
             payload=lambda image: b"%06d" % image,
@@ -113,7 +115,7 @@ def test_a_frame_that_waited_past_its_deadline_is_dropped_at_source() -> None:
     for due_ns in DUE_NS:
         scene.turn_at(due_ns)
     scene.turn_at(DUE_NS[2] + DROP_NS)
-    assert scene.camera.counts()["dropped_at_source"] == 1  # at its deadline, frame 2 may still go
+    assert scene.tally.dropped == 1  # at its deadline, frame 2 may still go
     scene.turn_at(DUE_NS[2] + DROP_NS + 1)
     account = scene.camera.account()
     assert (account.sent, account.dropped) == ([(0, 0)], [(1, 2)])
@@ -145,13 +147,15 @@ def test_frames_that_nobody_heard_are_counted_apart_from_the_confirmed() -> None
     assert account.unheard == [(2, 3)]
     assert account.refused == [(4, 4)]
     assert account.sent == [(0, 5)]
-    assert scene.camera.counts() == {
+    assert scene.tally.counts() == {
         "scheduled": 6,
         "sent": 6,
         "confirmed": 2,
         "unheard": 2,
         "refused": 1,
         "dropped_at_source": 0,
+        "connections_lost": 0,
+        "cameras_cut_off": 0,
     }
 
 
@@ -167,6 +171,17 @@ def test_a_frame_that_nobody_heard_is_sent_again_while_its_time_lasts() -> None:
     scene.camera.hear()
     account = scene.camera.account()
     assert (account.sent[0][0], account.confirmed, account.unheard) == (0, [(0, 0)], [])
+
+
+def test_a_copy_says_when_the_frame_was_first_sent_and_is_not_late_for_a_bridge_that_was_away() -> None:
+    scene = Scene()
+    scene.turn_at(DUE_NS[0])
+    scene.answer(Answer.UNHEARD)
+    scene.turn_at(DUE_NS[0] + AGAIN_NS)
+    first, copy = (decode_frame(wire) for number, wire in scene.outbox.sent if number == 0)
+    assert copy == first
+    assert scene.camera.late_ns()[0] == 0
+    assert (scene.tally.late, scene.tally.bottleneck()) == (0, (False, ""))
 
 
 def test_stopping_leaves_the_unheard_unheard() -> None:
@@ -212,7 +227,101 @@ def test_what_leaves_late_is_counted_once_and_what_is_dropped_too() -> None:
 
 
 def test_tallies_of_processes_add_up() -> None:
-    assert Tally(1, 2, 3, 4, 5) + Tally(10, 20, 30, 40, 50) == Tally(11, 22, 33, 44, 55)
+    one, other = Tally(connected=1, sent=2, late=3), Tally(connected=10, dropped=20)
+    one.lateness.add([5])
+    other.lateness.add([6, 7])
+    both = one + other
+    assert (both.connected, both.sent, both.late, both.dropped) == (11, 2, 3, 20)
+    assert (sum(both.lateness.counts), both.lateness.total) == (3, 18)
+
+
+# --- who kept frames from leaving in time ---------------------------------------------------------
+
+
+def test_a_machine_that_comes_too_late_is_the_bottleneck_though_all_it_was_late_for_was_dropped() -> None:
+    scene = Scene()
+    scene.turn_at(DUE_NS[-1] + SECOND_NS)
+    assert (scene.tally.sent, scene.tally.dropped) == (0, FRAMES)
+    found, why = scene.tally.bottleneck()
+    assert found
+    assert why.startswith("6 of 6 frames had their turn too late")
+
+
+def test_a_deadline_that_is_shorter_than_late_hides_nothing() -> None:
+    scene = Scene(drop_after_s=0.001)
+    for due_ns in DUE_NS:
+        scene.turn_at(due_ns + 2 * MILLISECOND_NS)
+    assert (scene.tally.late, scene.tally.dropped) == (0, FRAMES)
+    assert scene.tally.bottleneck()[0]
+
+
+def test_a_machine_that_falls_asleep_while_it_sends_has_nobody_else_to_blame() -> None:
+    scene = Scene()
+    scene.outbox.slow = dict.fromkeys(range(FRAMES), 2 * LATE_NS)
+    scene.turn_at(DUE_NS[1])  # two at once: the second leaves after the first, which takes its time
+    assert (scene.tally.late, scene.tally.overdue) == (2, 2)
+    assert scene.tally.bottleneck()[0]
+
+
+def test_cameras_that_wait_for_their_broker_are_not_the_bottleneck_and_say_what_they_waited_for() -> None:
+    scene = Scene(window=1)
+    for due_ns in DUE_NS:
+        scene.turn_at(due_ns)
+    scene.turn_at(DUE_NS[-1] + SECOND_NS)
+    assert scene.tally.dropped == FRAMES - 1
+    found, why = scene.tally.bottleneck()
+    assert not found
+    assert why.startswith("5 of 6 frames left late or were dropped, as they waited for the MQTT broker")
+
+
+def test_who_stops_in_the_middle_has_no_bottleneck() -> None:
+    scene = Scene(window=2)
+    scene.turn_at(DUE_NS[0])
+    scene.turn_at(DUE_NS[1])
+    scene.camera.give_up()
+    assert (scene.tally.dropped, scene.tally.bottleneck()) == (FRAMES - 2, (False, ""))
+
+
+# --- a schedule that was worked out before its start was known ------------------------------------
+
+
+def test_a_postponed_camera_does_everything_so_much_later() -> None:
+    scene = Scene(start_ns=0)
+    scene.camera.absent(iter([(100, 200), (300, 400)]))
+    assert scene.camera.lasts_ns() == DUE_NS[-1] - START_NS
+    scene.camera.postpone(by_ns=START_NS)
+    assert scene.camera.next_due_ns() == DUE_NS[0]
+    assert scene.camera.next_leave_ns() == START_NS + 100
+    assert scene.camera.lasts_ns() == DUE_NS[-1] - START_NS
+    for due_ns in DUE_NS:
+        scene.turn_at(due_ns)
+    assert [decode_frame(wire).due_ns for _, wire in scene.outbox.sent] == DUE_NS
+
+
+# --- cameras that are not let ---------------------------------------------------------------------
+
+
+def test_frames_that_the_broker_refuses_are_counted_one_by_one_and_it_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scene = Scene()
+    scene.outbox.trouble = RefusedError("the MQTT broker does not let user 'cam-1' publish")
+    for due_ns in DUE_NS:
+        scene.turn_at(due_ns)
+        scene.answer(Answer.REFUSED)
+    assert scene.camera.account().refused == [(0, FRAMES - 1)]
+    assert (scene.tally.refused, scene.camera.finished()) == (FRAMES, True)
+    assert capsys.readouterr().err == "fleet: cam-1: the MQTT broker does not let user 'cam-1' publish\n"
+
+
+def test_a_camera_whose_place_another_took_gives_up_and_is_waited_for_no_more() -> None:
+    scene = Scene()
+    scene.turn_at(DUE_NS[1])
+    scene.outbox.end()
+    scene.camera.hear()
+    account = scene.camera.account()
+    assert (account.sent, account.dropped, account.confirmed) == ([(0, 1)], [(2, FRAMES - 1)], [])
+    assert (scene.camera.waits(), scene.camera.finished()) == (False, True)
 
 
 def test_giving_up_drops_what_was_not_sent_and_nothing_else() -> None:

@@ -84,19 +84,7 @@ def test_what_is_elsewhere_is_left_to_spark(tmp_path: Path, place: str, monkeypa
     checkpoint.claim(MINE)
     assert checkpoint.folder is None
     assert checkpoint.location == place
-    assert not checkpoint.begun()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_checkpoint_has_begun_when_spark_wrote_an_offset(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(str(tmp_path))
-    checkpoint.claim(MINE)
-    assert not checkpoint.begun()
-    (tmp_path / "offsets").mkdir()
-    (tmp_path / "offsets" / ".0.tmp").touch()
-    assert not checkpoint.begun()
-    (tmp_path / "offsets" / "0").touch()
-    assert checkpoint.begun()
 
 
 def test_each_kafka_and_run_has_a_usual_place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from compare.reports import comparison, comparison_page
+from compare.reports import comparison, comparison_page, comparison_shown
 from compare.reports.comparison import Comparison, answer, compared, listed
 from compare.runs import runfolder
+from compare.runs.ran import Ran
 from compare.scenario import Cluster, Gateway, Placement, Scenario
 from edgewise.cli import runs
 from edgewise.errors import ConfigError
 from edgewise.statistics import median_interval
-from edgewise.summary import FrameCounts, Latency, Lateness, Reason, Summary, TierSummary
+from edgewise.summary import FrameCounts, Interval, Latency, Lateness, Reason, Summary, TierSummary
 
 COUNTS = dict.fromkeys(
     ("scheduled", "sent", "confirmed", "unheard", "refused", "dropped_at_source", "bridged", "bridged_copies"), 1000
@@ -44,7 +45,7 @@ def tier(p50_ms: float | None, *, on_time: float | None = 0.9) -> TierSummary:
     )
 
 
-def run(verdict: str = "VALID", **tiers: TierSummary) -> tuple[str, Summary]:
+def run(verdict: str = "VALID", **tiers: TierSummary) -> Ran:
     reasons = [] if verdict == "VALID" else [Reason(rule="gateway died", found="exit code -9", limit="-", next="look")]
     summary = Summary(
         run="r",
@@ -55,10 +56,10 @@ def run(verdict: str = "VALID", **tiers: TierSummary) -> tuple[str, Summary]:
         lateness_ms=Lateness(p50=None, p99=None, max=None),
         tiers=tiers,
     )
-    return "folder", summary
+    return Ran("folder", tuple(tiers), summary)
 
 
-def alternated(gateway: list[float], cluster: list[float]) -> list[tuple[str, Summary]]:
+def alternated(gateway: list[float], cluster: list[float]) -> list[Ran]:
     return [run(gateway=tier(one)) for one in gateway] + [run(cluster=tier(one)) for one in cluster]
 
 
@@ -89,9 +90,15 @@ def test_a_tier_is_better_where_the_intervals_do_not_overlap() -> None:
     assert figure(found, "right and on time").better is None, "they are the same"
 
 
-def test_where_more_is_better_more_wins() -> None:
+def test_what_only_frames_can_tell_has_no_winner_without_them() -> None:
     runs = [run(gateway=tier(1, on_time=0.5))] * 3 + [run(cluster=tier(1, on_time=0.8))] * 3
-    assert figure(compared(ALTERNATE, runs), "right and on time").better == "cluster"
+    assert figure(compared(ALTERNATE, runs), "right and on time").better is None
+
+
+def test_an_accuracy_that_repeats_tell_alike_is_as_uncertain_as_its_frames() -> None:
+    sure = tier(1).model_copy(update={"accuracy_interval": Interval(low=0.88, high=0.92)})
+    spread = figure(compared(ALTERNATE, [run(gateway=sure)] * 3 + [run(cluster=sure)] * 3), "accuracy").tiers["gateway"]
+    assert (spread.min, spread.max, spread.interval) == (90, 90, Interval(low=88, high=92))
 
 
 def test_intervals_that_overlap_name_no_winner() -> None:
@@ -139,28 +146,26 @@ def test_cores_of_their_own_allow_a_winner() -> None:
 def test_it_is_laid_out_in_100_columns() -> None:
     console = Console(width=100, record=True, file=None, no_color=True)
     with console.capture() as shown:
-        console.print(comparison.rendered(compared(ALTERNATE, alternated([10, 12, 11], [20, 19, 30]))))
+        console.print(comparison_shown.rendered(compared(ALTERNATE, alternated([10, 12, 11], [20, 19, 30]))))
     text = shown.get()
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[0] == "VALID compare, 6 runs"
-    assert lines[1].startswith("The gateway is better in latency p50; no difference that the repeats show in right and")
+    assert lines[1].startswith("The gateway is better in latency p50; no difference shown in right and on time and")
     assert "latency p50, ms gateway 11.00 10.00 to 12.00 10.00 to 12.00 gateway" in lines
     assert "cluster 20.00 19.00 to 30.00 19.00 to 30.00" in lines
     assert "accuracy, % gateway 90.00 90.00 to 90.00 90.00 to 90.00 -" in lines
     assert "latency p99, ms gateway n/a n/a n/a n/a" in lines, "p99 was not measured"
-    assert "Better only where the intervals do not overlap" in text
+    assert "Better only where the repeats do not overlap" in text
 
 
 # --- the answer ---------------------------------------------------------------------------------
 
 
 def test_the_answer_is_one_sentence() -> None:
-    slow = tier(20).model_copy(update={"accuracy": 0.95})
-    found = compared(ALTERNATE, [run(gateway=tier(1))] * 3 + [run(cluster=slow)] * 3)
+    found = compared(ALTERNATE, [run(gateway=tier(1))] * 3 + [run(cluster=tier(20))] * 3)
     assert answer(found) == (
-        "The gateway is better in latency p50; the cluster is better in accuracy; no difference that the repeats show "
-        "in right and on time; not measured in 3 runs of each tier: latency p99, CPU for 1,000 right and uplink for "
-        "1,000 right."
+        "The gateway is better in latency p50; no difference shown in right and on time and accuracy; not measured in "
+        "3 runs of each tier: latency p99, CPU for 1,000 right and uplink for 1,000 right."
     )
 
 
@@ -168,7 +173,9 @@ def test_the_answer_names_no_winner_where_there_is_none() -> None:
     alone = Scenario(repeats=3, placement=Placement.GATEWAY)
     assert answer(compared(alone, [run(gateway=tier(1))] * 3)) == "No tier is called better: one tier alone."
     invalid = compared(ALTERNATE, [run("INVALID", gateway=tier(10))])
-    assert answer(invalid) == "None: this comparison is INVALID and its numbers must not be used."
+    assert answer(invalid) == (
+        "None: 1 of 1 runs are INVALID, so these numbers must not be used. The reasons are those of the first, folder."
+    )
 
 
 @pytest.mark.parametrize(
@@ -266,7 +273,7 @@ def test_the_page_says_verdict_answer_and_figures_in_this_order() -> None:
 def test_the_page_of_an_invalid_comparison_says_why_before_any_number() -> None:
     said = plain(page_of(compared(ALTERNATE, [run("INVALID", gateway=tier(10)), run(cluster=tier(20))])))
     assert said.startswith("INVALID compare, 2 runs These are the reasons of the first INVALID run.")
-    assert said.index("gateway died") < said.index("None: this comparison is INVALID") < said.index("10.00")
+    assert said.index("gateway died") < said.index("None: 1 of 2 runs are INVALID") < said.index("10.00")
     assert "better" not in said.split("The figures")[1]
 
 

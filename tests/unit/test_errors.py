@@ -35,6 +35,7 @@ def test_the_others_say_what_they_were_given(cls: type[errors.EdgewiseError]) ->
     [
         (errors.EdgewiseError, 1, False),
         (errors.ConfigError, 2, False),
+        (errors.RefusedError, 2, False),
         (errors.MissingError, 3, False),
         (errors.UnreachableError, 3, True),
         (errors.FrameError, 1, False),

@@ -11,7 +11,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from edgewise.errors import ConfigError
-from models import graph
+from models import walk
 from models.engine import model_file
 from models.exports import onnx
 from models.graph import PIXELS, Graph, Op, Padding
@@ -72,7 +72,7 @@ def shaken(model: Model) -> Model:
 
 @pytest.fixture(scope="module")
 def shipped() -> Graph:
-    return graph.read(model_file("resnet20"))
+    return walk.read(model_file("resnet20"))
 
 
 # --- the shipped model ---------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_each_kind_of_layer_keeps_its_answers(build: Build) -> None:
     batch = images(SHAPE, count=5)
     expected = by_keras(model, batch)
     assert expected.std(axis=0).min() > 0.01
-    np.testing.assert_allclose(by_onnx(graph.of(model), batch), expected, atol=1e-5)
+    np.testing.assert_allclose(by_onnx(walk.walked(model), batch), expected, atol=1e-5)
 
 
 def cifar10_cnn() -> Model:
@@ -211,7 +211,7 @@ def cifar10_cnn() -> Model:
 def test_a_sequential_file_is_read_as_well(tmp_path: Path) -> None:
     model = cifar10_cnn()
     model.save(tmp_path / "cnn.keras")
-    read = graph.read(tmp_path / "cnn.keras")
+    read = walk.read(tmp_path / "cnn.keras")
     assert [node.op.value for node in read.nodes] == [
         *("conv", "relu", "conv", "relu", "max_pool"),
         *("conv", "relu", "conv", "relu", "max_pool"),
@@ -224,7 +224,7 @@ def test_a_sequential_file_is_read_as_well(tmp_path: Path) -> None:
 def test_every_network_can_be_exported() -> None:
     for build in NETWORKS.values():
         model = shaken(build(shape=(16, 24, 3), classes=7))
-        read = graph.of(model)
+        read = walk.walked(model)
         assert (read.shape, read.classes) == ((16, 24, 3), 7)
         batch = images(read.shape, count=5)
         np.testing.assert_allclose(by_onnx(read, batch), by_keras(model, batch), atol=1e-4)
@@ -232,7 +232,7 @@ def test_every_network_can_be_exported() -> None:
 
 def test_a_model_without_scaling_takes_the_pixels_as_they_are() -> None:
     model = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES, activation="softmax")])
-    read = graph.of(model)
+    read = walk.walked(model)
     assert (read.scale.tolist(), read.offset.tolist()) == ([1, 1], [0, 0])
     batch = images(SHAPE, count=5)
     np.testing.assert_allclose(by_onnx(read, batch), by_keras(model, batch), atol=1e-5)
@@ -240,14 +240,14 @@ def test_a_model_without_scaling_takes_the_pixels_as_they_are() -> None:
 
 def test_the_odd_row_of_same_padding_is_below() -> None:
     conv = layers.Conv2D(4, (4, 3), 2, padding="same", name="odd")
-    read = graph.of(made(conv))
+    read = walk.walked(made(conv))
     node = read.nodes[0]
     assert (node.name, node.padding, node.kernel, node.strides) == ("odd", Padding.SAME, (4, 3), (2, 2))
     assert read.pads(node) == (1, 0, 2, 1)
 
 
 def test_zeros_around_the_image_become_the_convolutions_own() -> None:
-    read = graph.of(made(lambda x: layers.Conv2D(4, 3, 2)(layers.ZeroPadding2D(((1, 2), (3, 4)))(x))))
+    read = walk.walked(made(lambda x: layers.Conv2D(4, 3, 2)(layers.ZeroPadding2D(((1, 2), (3, 4)))(x))))
     node = read.nodes[0]
     assert (node.op, node.inputs, node.padding, read.pads(node)) == (Op.CONV, (PIXELS,), Padding.EXPLICIT, (1, 3, 2, 4))
 
@@ -256,7 +256,7 @@ def test_zeros_in_a_sequential_model_are_kept() -> None:
     shape = (8, 8, 3)
     tail = [layers.GlobalAveragePooling2D(), layers.Dense(CLASSES, activation="softmax")]
     model = keras.Sequential([keras.Input(shape), layers.ZeroPadding2D(1), layers.Conv2D(4, 3, 2), *tail])
-    read = graph.of(model)
+    read = walk.walked(model)
     assert read.pads(read.nodes[0]) == (1, 1, 1, 1)
     batch = images(shape, count=5)
     np.testing.assert_allclose(by_onnx(read, batch), by_keras(model, batch), atol=1e-5)
@@ -264,14 +264,14 @@ def test_zeros_in_a_sequential_model_are_kept() -> None:
 
 def test_a_scaling_that_all_pixels_share_is_one_of_each_channel() -> None:
     same = np.broadcast_to([0.25, 0.5], (11, 8, 2))
-    read = graph.of(made(lambda x: layers.Conv2D(2, 1)(layers.Rescaling([1.0, 2.0], same)(x))))
+    read = walk.walked(made(lambda x: layers.Conv2D(2, 1)(layers.Rescaling([1.0, 2.0], same)(x))))
     assert (read.scale.shape, read.offset.tolist()) == ((2,), [0.25, 0.5])
-    read = graph.of(made(lambda x: layers.Conv2D(2, 1)(layers.Rescaling(1.0, np.arange(176).reshape(11, 8, 2))(x))))
+    read = walk.walked(made(lambda x: layers.Conv2D(2, 1)(layers.Rescaling(1.0, np.arange(176).reshape(11, 8, 2))(x))))
     assert (read.scale.shape, read.offset.shape) == ((2,), (11, 8, 2))
 
 
 def test_a_fused_activation_is_an_operation_of_its_own() -> None:
-    read = graph.of(made(layers.Conv2D(4, 3, activation="relu", name="c")))
+    read = walk.walked(made(layers.Conv2D(4, 3, activation="relu", name="c")))
     assert [(node.name, node.inputs) for node in read.nodes[:2]] == [("c", (PIXELS,)), ("c/relu", ("c",))]
 
 
@@ -371,23 +371,23 @@ REFUSED: dict[str, tuple[Build, str]] = {
 def test_what_cannot_be_exported_is_named(build: Build, line: str) -> None:
     model = made(build)
     with pytest.raises(ConfigError) as refused:
-        graph.of(model)
+        walk.walked(model)
     assert str(refused.value).startswith(line)
 
 
 def test_a_model_must_end_in_probabilities() -> None:
     model = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES)], name="bare")
     with pytest.raises(ConfigError, match="the model 'bare' must end in a softmax over its classes"):
-        graph.of(model)
+        walk.walked(model)
 
 
 def test_a_model_must_take_images_of_one_size() -> None:
     model = keras.Sequential([keras.Input((None, 8, 2)), layers.GlobalAveragePooling2D(), layers.Softmax()], name="any")
     with pytest.raises(ConfigError, match=r"the model 'any' takes \(None, 8, 2\); it must take height x width x chan"):
-        graph.of(model)
+        walk.walked(model)
 
 
 def test_a_file_that_keras_cannot_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.keras").write_bytes(b"no zip")
     with pytest.raises(ConfigError, match=r"^Keras cannot read .*odd\.keras: .*; is it a whole \.keras file\?$"):
-        graph.read(tmp_path / "odd.keras")
+        walk.read(tmp_path / "odd.keras")

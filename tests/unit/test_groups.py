@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from edgewise.arrivals import Poisson, Trace
 from edgewise.errors import ConfigError
@@ -23,6 +24,9 @@ frames = 3
 codec = "jpeg"
 qos = 0
 seed = 7
+link = "delay_ms=80,loss_share=0.01"
+churn = { share = 0.2, away_s = 3 }
+clock_ahead_s = -2
 """
 
 
@@ -37,6 +41,12 @@ def test_each_table_is_a_group_in_the_files_order(tmp_path: Path) -> None:
     assert (gate.name, gate.cameras, gate.frames, gate.arrival) == ("gate", 4, 60, Poisson())
     assert (fence.name, fence.cameras, fence.frames, fence.codec, fence.qos) == ("fence", 200, 3, Codec.JPEG, 0)
     assert (gate.seed, fence.seed) == (1, 7)
+    assert fence.unlike_ideal() == {
+        "link": {"delay_ms": 80.0, "loss_share": 0.01},
+        "churn": {"share": 0.2, "away_s": 3.0},
+        "clock_ahead_s": -2.0,
+    }
+    assert gate.unlike_ideal() == {}
 
 
 def test_a_trace_is_looked_for_beside_the_file(tmp_path: Path) -> None:
@@ -44,6 +54,27 @@ def test_a_trace_is_looked_for_beside_the_file(tmp_path: Path) -> None:
     (street,) = groups.read(written(tmp_path, '[street]\narrival = "trace:street.csv"\n'))
     assert isinstance(street.arrival, Trace)
     assert (street.cameras, street.frames) == (2, 2)
+
+
+def test_pictures_are_looked_for_beside_the_file_and_bound_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWISE_CACHE", str(tmp_path / "cache"))
+    for place, colour in (("cat/1.png", "red"), ("dog/2.png", "blue")):
+        (tmp_path / "photos" / place).parent.mkdir(parents=True)
+        Image.new("RGB", (40, 30), colour).save(tmp_path / "photos" / place)
+    (gate, fence) = groups.read(written(tmp_path, '[gate]\nimages = "photos"\n[fence]\ncameras = 2\n'))
+    assert gate.images is not None
+    assert fence.images is None
+    plan = gate.plan(run="r", start_ns=0)
+    assert (plan.dataset, plan.split, plan.images) == ("pictures", "photos", 2)
+    assert plan.image(0)[:4].tolist() == [0, 1, 0, 1]
+    assert fence.plan(run="r", start_ns=0).labels == ""
+    (tmp_path / "street.csv").write_text("camera,time_s,image\none,0,1\none,1,2\n")
+    with pytest.raises(ConfigError, match="column image names 2; the split has 0 to 1"):
+        groups.read(written(tmp_path, '[street]\nimages = "photos"\narrival = "trace:street.csv"\n'))
+    with pytest.raises(ConfigError, match=r"\[yard\]: --images .*none cannot be read: .*: No such file"):
+        groups.read(written(tmp_path, '[yard]\nimages = "none"\n'))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +85,10 @@ def test_a_trace_is_looked_for_beside_the_file(tmp_path: Path) -> None:
         ("[gate", "is no TOML"),
         ("[gate]\ncamera = 4", r"\[gate\]: camera is not known; did you mean cameras\?"),
         ("[gate]\nrate_hz = 0", r"\[gate\]: rate_hz = 0: "),
+        ('[gate]\nlink = "delay=3"', r"\[gate\]: link.delay is not known; did you mean delay_ms\?"),
+        ('[gate]\nlink = "delay_ms=fast"', r"\[gate\]: link.delay_ms = 'fast': "),
+        ('[gate]\nlink = "fast"', r"\[gate\]: link = 'fast': Value error, 'fast' is not NAME=VALUE"),
+        ("[gate]\nchurn = { share = 2 }", r"\[gate\]: churn.share = 2: "),
         ("[Gate]\ncameras = 1", r"\[Gate\]: name = 'Gate': "),
         ("[gate]\nframes = 4\nduration_s = 2", r"\[gate\]: --frames 4 and --duration-s 2 are two lengths"),
         ('[gate]\narrival = "weekly"', r"\[gate\]: --arrival 'weekly' is none of periodic"),

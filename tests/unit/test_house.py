@@ -19,7 +19,7 @@ from edgewise.places import CHECKOUT
 
 PARTS: Final = ("edgewise", "models", "producers", "brokers", "consumers", "compare")
 BANNED_NAMES: Final = {"utils", "util", "helpers", "helper", "common", "base", "manager", "handler", "misc"}
-TWIN_FILES: Final = {"__init__", "read", "model", "write", "run"}
+TWIN_FILES: Final = {"__init__", "settings", "read", "model", "write", "run"}
 PYPROJECT: Final = (CHECKOUT / "pyproject.toml").read_text()
 README: Final = (CHECKOUT / "README.md").read_text()
 MAKEFILE: Final = (CHECKOUT / "Makefile").read_text()
@@ -52,8 +52,7 @@ def modules(part: str) -> set[str]:
 
 def test_twin_consumers_have_twin_files() -> None:
     assert modules("consumers/gateway") == TWIN_FILES
-    # The cluster comes with the next release: nothing but its name until then, the same files from then on.
-    assert modules("consumers/cluster") in ({"__init__"}, TWIN_FILES)
+    assert modules("consumers/cluster") == TWIN_FILES
 
 
 def test_a_modules_name_says_what_it_is_about() -> None:

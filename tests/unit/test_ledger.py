@@ -12,13 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from consumers.ledger import summary, table
-from consumers.ledger.collect import Answer, Collected
+from consumers.ledger.collect import Collected
+from consumers.ledger.kept import NONE
 from consumers.ledger.run import DRAIN_S, LedgerSettings, follow
 from consumers.ledger.table import NOT_SENT, Fate
 from consumers.ledger.truth import Truth
 from edgewise import account, dataset, topics
 from edgewise.account import CameraAccount, Closing, Entry, Opening, Plan, Range
 from edgewise.arrival import BRIDGED_NS
+from edgewise.arrivals import packed
 from edgewise.clock import MILLISECOND_NS, SECOND_NS, ManualClock
 from edgewise.errors import MissingError, UnreachableError
 from edgewise.kafka import Header, Place, Record
@@ -186,7 +188,7 @@ def test_one_row_a_frame_and_tier_and_no_more() -> None:
     tale = told(range(7))
     rows = tale.table([Tier.GATEWAY, Tier.CLUSTER]).to_pylist()
     assert [(row["number"], row["tier"]) for row in rows] == [
-        (number, tier) for number in range(10) for tier in ("gateway", "cluster")
+        (number, tier) for tier in ("gateway", "cluster") for number in range(10)
     ]
     assert [row["fate"] for row in rows if row["tier"] == "cluster"] == [Fate.UNANSWERED] * 10
 
@@ -194,7 +196,7 @@ def test_one_row_a_frame_and_tier_and_no_more() -> None:
 def assert_each_frame_counts_once(tale: Tale) -> None:
     """Frame 0 is answered three times and frame 1 never: told by a ledger that counts rightly."""
     for number in (0, 2, 3, 0, 4, 5, 0, 6, 7, 8, 9):
-        tale.result(number, late_ns=SECOND_NS if number == 0 and tale.collected.tiers[Tier.GATEWAY].first else 0)
+        tale.result(number, late_ns=SECOND_NS if number == 0 and len(tale.collected.tiers[Tier.GATEWAY].first) else 0)
     found = tale.gateway()
     assert (found.results, found.missing, found.duplicates) == (9, 1, 2)
     assert tale.fates()[1] == Fate.UNANSWERED
@@ -209,20 +211,19 @@ class CountsTwice(Collected):
     def _result(self, record: Record, *, now_ns: int) -> None:
         result = decode_result(record.value)
         answers, number = self.tiers[result.tier].first, result.number
-        while (result.camera, number) in answers:
+        while answers.row(result.camera, number) != NONE:
             number += 1
-        answers[result.camera, number] = Answer(result, record.appended_ns, now_ns, len(record.value))
+        super()._result(replace(record, value=encode_result(replace(result, number=number))), now_ns=now_ns)
 
 
 class KeepsTheLast(Collected):
     """A ledger that overwrites a result with its copy."""
 
     def _result(self, record: Record, *, now_ns: int) -> None:
+        super()._result(record, now_ns=now_ns)
         result = decode_result(record.value)
-        key = (result.camera, result.number)
-        count = self.tiers[result.tier]
-        count.copies[key] += key in count.first
-        count.first[key] = Answer(result, record.appended_ns, now_ns, len(record.value))
+        answers = self.tiers[result.tier].first
+        answers.column("seen_ns")[answers.row(result.camera, result.number)] = now_ns
 
 
 def test_a_duplicate_never_counts_again() -> None:
@@ -668,15 +669,14 @@ def test_a_disk_that_takes_no_table_is_named(tmp_path: Path) -> None:
         table.write(told().table(), tmp_path / "nowhere" / "frames.parquet")
 
 
-@pytest.mark.parametrize("rows", [1, 3, 20])
-def test_a_table_made_piece_by_piece_is_the_same_table(rows: int) -> None:
-    tale = Tale(plan(cameras=3, frames=7))
-    tale.result(2)
-    whole = tale.table()
-    made = table.make(tale.collected, tiers=GATEWAY, truth=LABELS, rows_at_once=rows)
-    assert made.to_pylist() == whole.to_pylist()
-    assert made.column("number").num_chunks == -(-21 // rows)
-    assert summary.make(tale.collected, made, tiers=GATEWAY) == tale.summary()
+def test_numbers_that_no_column_can_hold_are_no_results_and_change_none() -> None:
+    tale = told(range(5))
+    tale.add(topics.RESULTS, encode_result(replace(RESULT, run=RUN, camera="yard-0", number=7, batch=2**40)))
+    for number in range(5, 10):
+        tale.result(number)
+    rows = tale.table().to_pylist()[:10]
+    assert [row["batch"] for row in rows] == [RESULT.batch] * 10
+    assert tale.gateway().results == 10
 
 
 # --- what else must not pass for VALID ----------------------------------------------------------
@@ -751,6 +751,24 @@ def test_frames_of_another_data_set_are_judged_by_nobody(change: Mapping[str, ob
     (reason,) = found.reasons
     assert (found.verdict, reason.rule, reason.found) == ("INVALID", "other data set", 10)
     assert (found.tiers["gateway"].results, found.tiers["gateway"].accuracy) == (10, None)
+
+
+def test_pictures_are_judged_by_the_classes_in_their_own_plan() -> None:
+    own = np.array([3, 1, 4, 1, 5])
+    told_in = {"dataset": "pictures", "split": "yard", "dataset_sha256": "f" * 64, "images": 5, "skipped": 2}
+    tale = Tale(plan(**told_in, labels=packed(own)))
+    tale.account()
+    tale.close()
+    for number in range(10):
+        tale.frame(number)
+        tale.result(number)
+    found = tale.summary()
+    assert tale.table()["truth"].to_pylist() == own.tolist() * 2
+    assert tale.table()["label"].to_pylist() == [0, 1, 2, 3, 4] * 2
+    assert found.tiers["gateway"].accuracy == 0.2
+    assert found.verdict == "VALID"
+    told = {"dataset": "pictures", "split": "yard", "images": 5, "sha256": "f" * 64, "skipped": 2}
+    assert found.images["yard"].model_dump() == told
 
 
 def test_an_answer_to_another_image_is_not_correct_and_named() -> None:
@@ -900,7 +918,7 @@ def test_a_ledger_reads_to_the_end_and_not_to_the_first_pause() -> None:
     for number in range(10):
         stream.result(number)
     stream.result(3, given_s=1)
-    assert followed(stream, clock).tiers[Tier.GATEWAY].copies.total() == 1
+    assert followed(stream, clock).tiers[Tier.GATEWAY].first.numbers("copies").sum() == 1
 
 
 def test_a_ledger_that_is_asked_to_stop_stops_though_the_end_is_out_of_reach() -> None:
@@ -918,11 +936,13 @@ def test_results_that_came_while_old_frames_were_read_are_timed_by_their_stamp()
     stream.result(0, at_s=1, given_s=4)
     stream.result(1, at_s=6, given_s=6.5)
     collected = followed(stream, clock)
-    first, second = (collected.tiers[Tier.GATEWAY].first["yard-0", number] for number in range(2))
+    first = collected.tiers[Tier.GATEWAY].first
+    waited_ns = first.numbers("seen_ns") - first.numbers("appended_ns")
     assert collected.caught_up_ns is not None
     assert 4 * SECOND_NS <= collected.caught_up_ns - START_NS <= 5 * SECOND_NS
-    assert first.seen_ns == first.appended_ns
-    assert second.seen_ns - second.appended_ns >= SECOND_NS // 2
+    assert [first.row("yard-0", number) for number in range(2)] == [0, 1]
+    assert waited_ns[0] == 0
+    assert waited_ns[1] >= SECOND_NS // 2
     assert (
         summary.make(collected, table.make(collected, tiers=GATEWAY, truth=LABELS), tiers=GATEWAY)
         .tiers["gateway"]

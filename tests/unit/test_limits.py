@@ -6,7 +6,8 @@ import inspect
 import pytest
 
 from consumers.ledger import limits
-from consumers.ledger.rules import ACCOUNT, CLOCK, COUNTED_TWICE, LATE, MODELS, PLAN, STARVED, WARM_UP
+from consumers.ledger.pace import LATE
+from consumers.ledger.rules import ACCOUNT, CLOCK, COUNTED_TWICE, MODELS, PLAN, STARVED, WARM_UP
 from edgewise.errors import ConfigError
 from edgewise.places import CHECKOUT
 from edgewise.summary import Limits

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgewise.errors import ConfigError
-from models import graph, recipes
+from models import graph, recipes, walk
 from models.exports import bigdl
 from models.networks import NETWORKS
 from models.recipes import RECIPES
@@ -41,7 +41,7 @@ def test_a_network_takes_other_images_and_classes(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_can_be_written_for_every_engine(name: str) -> None:
-    exported = graph.of(NETWORKS[name]())
+    exported = walk.walked(NETWORKS[name]())
     assert (exported.shape, exported.classes) == ((32, 32, 3), 10)
     assert len(bigdl.encode(exported)) > 4 * sum(values.size for node in exported.nodes for values in kept(node))
 

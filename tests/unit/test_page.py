@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from compare.reports import page, report
+from compare.reports import page, report, sentences
 from edgewise.cli import runs
 from edgewise.errors import ConfigError, MissingError
 from edgewise.summary import (
@@ -148,31 +148,16 @@ def test_a_matrix_that_nobody_can_read_is_left_out() -> None:
 
 # --- the answer ---------------------------------------------------------------------------------
 
-OWN_CORES: Final = {"scenario": {"gateway": {"cores": [0]}, "cluster": {"cores": [1, 2]}}}
-
-
-@pytest.mark.parametrize(
-    ("manifest", "shared"),
-    [
-        (OWN_CORES, False),
-        ({}, True),
-        (MANIFEST, True),
-        ({"scenario": {"gateway": {"cores": [0, 1]}, "cluster": {"cores": [1]}}}, True),
-        ({"scenario": {"gateway": {"cores": []}, "cluster": {"cores": [1]}}}, True),
-    ],
-)
-def test_tiers_share_cores_unless_each_was_given_its_own(manifest: Mapping[str, Any], shared: bool) -> None:  # noqa: FBT001
-    assert page.shared_cores(manifest) is shared
-
 
 def with_difference(later_ms: float | None, within: Interval | None = None) -> Summary:
     assert TWO.paired is not None
     later = Difference(p50=later_ms, p90=None, p50_interval=within)
-    return TWO.model_copy(update={"paired": TWO.paired.model_copy(update={"latency_difference_ms": later})})
+    paired = TWO.paired.model_copy(update={"latency_difference_ms": later})
+    return TWO.model_copy(update={"paired": paired, "co_located": False})
 
 
 def test_on_shared_cores_no_winner_is_named() -> None:
-    found = " ".join(page.answer(with_difference(250.0), shared=True))
+    found = " ".join(sentences.answer(with_difference(250.0).model_copy(update={"co_located": True})))
     assert "co-located" in found
     assert "no winner" in found
     assert "faster" not in found
@@ -197,15 +182,15 @@ def test_on_shared_cores_no_winner_is_named() -> None:
 def test_on_cores_of_their_own_the_answer_says_who_was_first(
     later_ms: float | None, within: Interval | None, said: str
 ) -> None:
-    assert said in page.answer(with_difference(later_ms, within), shared=False)[0]
+    assert said in sentences.answer(with_difference(later_ms, within))[1]
 
 
 def test_an_invalid_run_has_no_answer() -> None:
-    assert page.answer(INVALID, shared=False)[0] == "None: this run is INVALID and its numbers must not be used."
+    assert sentences.answer(INVALID)[0] == "None: this run is INVALID and its numbers must not be used."
 
 
 def test_a_tier_alone_is_compared_with_nothing() -> None:
-    (said,) = page.answer(FULL, shared=True)
+    (said,) = sentences.answer(FULL)
     assert said == "One tier ran alone, so there is none to compare it with. Accuracy: gateway 91.48 %."
 
 
@@ -236,7 +221,7 @@ def test_what_a_long_run_tells_stands_on_the_page() -> None:
     for told in (
         "Remarks Worth knowing; none of them makes a run INVALID. never stable found 0.31 of the middle limit 0.1 of",
         "right within 433 ms, % gateway 1,111",
-        "(1,099 frames), ms: p50 12.3 (95 % interval 11.1 to 13.7), p90 45.6.",
+        "(1,099 frames): p50 12.3 ms (95 %: 11.1 to 13.7), p90 45.6 ms.",
         "gateway camera-7 p90 98.7 321 1 camera-9 cluster camera-7 p90 infinite 321 1 camera-9",
         "offered gateway 0.51 -0.12 1.13 61.00",
         "gateway: sent to received 17",
@@ -289,7 +274,7 @@ def test_a_page_stands_alone_whatever_was_measured(summary: Summary, rows: list[
 def test_what_was_not_measured_is_not_nought() -> None:
     said = Texts(rendered(EMPTY)).text
     assert "accuracy % 95 % interval gateway 0 0 n/a n/a" in said
-    assert "bridge 1.7 75 ledger n/a n/a" in said
+    assert "bridge 1.7 n/a 75 ledger n/a n/a n/a" in said
 
 
 def test_a_name_cannot_bring_markup_with_it() -> None:
@@ -304,7 +289,7 @@ def test_missing_frames_can_be_seen_in_the_curves() -> None:
 
 def test_curves_and_series_know_of_the_warm_up() -> None:
     said = Texts(rendered(TOLD, a_minute())).text
-    assert "the 300 frames due in the first 30.0 s, the warm-up, which ended when three windows in a row agreed" in said
+    assert "Without the warm-up: 300 frames due in the first 30.0 s; then three windows in a row agreed" in said
     assert "Shaded: the warm-up." in said
 
 

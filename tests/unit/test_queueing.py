@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from compare.runs import ceiling
+from compare.runs.ran import Ran
 from compare.scenario import Fleet, Kind, Placement, Scenario, Search
 from compare.searches.capacity import searched
 from edgewise.arrivals import Poisson
 from edgewise.messages import Tier
-from edgewise.summary import Generator, Summary
+from edgewise.summary import Summary
 from tests.tables import Told
 
 SERVICE_S: Final = 0.002
@@ -96,11 +98,12 @@ def test_the_capacity_found_is_that_of_the_queue(service: Service) -> None:
         search=Search(kind=Kind.CAPACITY, within_share=0.02, accuracy_points=100),
     )
 
-    def run(at: Scenario, tier: Tier) -> tuple[str, Summary]:
+    def run(at: Scenario, tier: Tier) -> Ran:
         assert tier is Tier.GATEWAY
-        return "", served(at.fleet.cameras * at.fleet.rate_hz, duration_s=at.fleet.duration_s, service=service)
+        offered_hz = at.fleet.cameras * at.fleet.rate_hz
+        return Ran("", (tier.value,), served(offered_hz, duration_s=at.fleet.duration_s, service=service))
 
-    found = searched(scenario, run, Generator(offered_hz=100, ceiling_hz=1e5, limit_share=0.7))
+    found = searched(scenario, run, lambda at: ceiling.asked(at.fleet, ceiling_hz=1e5))
     assert found.verdict == "VALID"
     gateway = found.tiers["gateway"]
     assert gateway.confirmed

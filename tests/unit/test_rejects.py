@@ -1,14 +1,16 @@
 """What breaks a rule goes to frames-rejected, and says why."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
 from edgewise.errors import FrameError
-from edgewise.messages import Rule
+from edgewise.messages import HEADER_BYTES, Rule, encode_frame, encode_result
+from edgewise.peek import run_of
 from edgewise.rejects import KEPT_BYTES, reject
 from edgewise.topics import REJECTED
-from tests.fakes import MemoryProducer, Sent, arrival
+from tests.fakes import FRAME, RESULT, MemoryProducer, Sent, arrival
 
 
 def rejected(wire: bytes, *, camera: str = "camera-7") -> Sent:
@@ -47,3 +49,11 @@ def test_at_most_512_kib_are_kept_and_the_headers_say_what_the_rest_was(size_byt
 
 def test_the_key_of_a_rejection_is_never_longer_than_a_cameras_name() -> None:
     assert rejected(b"x", camera="kamera ä" * 50).key == ("kamera ä" * 50)[:64]
+
+
+def test_a_run_is_read_from_what_can_be_read_and_from_nothing_else() -> None:
+    for wire in (encode_frame(FRAME), encode_result(RESULT)):
+        assert run_of(wire) == FRAME.run
+        assert {run_of(wire[:length]) for length in range(HEADER_BYTES + 1 + len(FRAME.run))} == {None}
+    assert run_of(encode_frame(replace(FRAME, run="no run's name"))) is None
+    assert run_of(encode_frame(FRAME)[:HEADER_BYTES] + b"\xff" * 20) is None

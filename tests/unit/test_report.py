@@ -168,6 +168,8 @@ INVALID: Final = FULL.model_copy(
 FULL_TEXT: Final = """\
  VALID   run 20261121T154942Z-demo
 
+One tier ran alone, so there is none to compare it with. Accuracy: gateway 91.48 %.
+
 Frames, from the schedule to Kafka
 scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
 ─────────────────────────────────────────────────────────────────────────────────────
@@ -192,7 +194,7 @@ tier     frames   p50   p90      p99    p99.9  right in 500 ms %
 ────────────────────────────────────────────────────────────────
 gateway  11,780  24.7  48.0  1,103.2  2,000.0              89.70
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
-Without the warm-up: 620 frames due in the first 5.0 s, then it was stable.
+Without the warm-up: 620 frames due in the first 5.0 s; then three windows in a row agreed (windows of 1.7 s).
 Slowest camera: gateway camera-3 p99 1,204.1 ms (2,945 frames).
 
 Where that time goes: the median of each step, ms
@@ -203,6 +205,8 @@ gateway     0.8        0.6    0.3        7.7    11.8
 EMPTY_TEXT: Final = """\
  INVALID   run nobody
   plan: 0 (limit 1); no fleet wrote a plan for run 'nobody'; look at --run
+
+None: this run is INVALID and its numbers must not be used. They stand below only to show what went wrong.
 
 Frames, from the schedule to Kafka
 scheduled  sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
@@ -242,6 +246,8 @@ INVALID_TEXT: Final = """\
   late generator: 19.464 ms (limit 5.0 ms); lower --rate-hz or --cameras
   rejected by gateway: 1 (limit 0); see why: edgewise tail frames-rejected
 
+None: this run is INVALID and its numbers must not be used. They stand below only to show what went wrong.
+
 Frames, from the schedule to Kafka
 scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
 ─────────────────────────────────────────────────────────────────────────────────────
@@ -266,9 +272,9 @@ tier     frames   p50   p90  p99  p99.9  right in 500 ms %
 ──────────────────────────────────────────────────────────
 gateway  10,850  24.7  48.0  n/a    n/a              89.70
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
-Without the warm-up: 1,550 frames due in the first 12.5 s, and it never got stable.
-Slowest camera: gateway camera-3 p99 infinite (2,710 frames), 1 starved.
+Without the warm-up: 1,550 frames due in the first 12.5 s; no three windows in a row ever agreed (windows of 1.7 s).
 gateway: 1,200 results were timed by Kafka's append stamp (whole ms), as the ledger had not caught up.
+Slowest camera: gateway camera-3 p99 infinite (2,710 frames), 1 starved.
 
 Where that time goes: the median of each step, ms
 tier     source  transport  queue  inference  result
@@ -309,6 +315,7 @@ CLUSTER: Final = GATEWAY.model_copy(
 TWO: Final = FULL.model_copy(
     update={
         "tiers": {"gateway": GATEWAY, "cluster": CLUSTER},
+        "co_located": True,
         "paired": Paired(
             frames=12_400,
             agreement=12_280 / 12_400,
@@ -326,6 +333,9 @@ TWO: Final = FULL.model_copy(
 )
 TWO_TEXT: Final = """\
  VALID   run 20261121T154942Z-demo
+
+Of the 12,400 frames that both tiers answered, 99.03 % got the same label from both; accuracy: gateway 91.48 %, cluster
+91.45 %. co-located: the tiers shared these cores, so no winner is named.
 
 Frames, from the schedule to Kafka
 scheduled    sent  confirmed  unheard  refused  dropped at source  in Kafka  rejected
@@ -360,10 +370,9 @@ tier     frames    p50    p90      p99    p99.9  right in 500 ms %
 gateway  11,780   24.7   48.0  1,103.2  2,000.0              89.70
 cluster  11,780  402.3  611.9  1,303.4  2,210.0              70.00
 Missing frames are infinitely late. n/a: too few samples (p99 needs 459, p99.9 needs 4,603), or infinite.
-Without the warm-up: 620 frames due in the first 5.0 s, then it was stable.
-Slowest camera: gateway camera-3 p99 1,204.1 ms (2,945 frames), cluster camera-0 p99 1,400.0 ms (2,945 frames).
+Without the warm-up: 620 frames due in the first 5.0 s; then three windows in a row agreed (windows of 1.7 s).
 Of the same frame, cluster minus gateway (11,780 frames): p50 377.4 ms (95 %: 370.0 to 384.9), p90 -12.0 ms.
-co-located: the tiers shared these cores, so no winner is named.
+Slowest camera: gateway camera-3 p99 1,204.1 ms (2,945 frames), cluster camera-0 p99 1,400.0 ms (2,945 frames).
 
 Where that time goes: the median of each step, ms
 tier     source  transport  queue  inference  result

@@ -71,9 +71,15 @@ def test_a_little_lateness_is_none(ms: float, share: float, limits: dict[str, An
     assert late(Told(), ms=ms, share=share).summary(limits=Limits(**limits)).verdict == "VALID"
 
 
-def test_lateness_of_the_warm_up_is_not_judged_nor_that_of_a_few_frames() -> None:
+def test_too_few_frames_for_a_p99_are_judged_by_their_median() -> None:
+    assert late(Told(frames=100), ms=40, share=0.3).summary().verdict == "VALID"
+    reason = first(late(Told(frames=100), ms=40, share=0.7).summary())
+    assert (reason.rule, reason.found) == ("late generator", 40.5)
+    assert reason.next.startswith("50 % of the frames left their cameras no later")
+
+
+def test_lateness_of_the_warm_up_is_not_judged() -> None:
     told = Told()
-    assert late(Told(frames=100), ms=40).summary().verdict == "VALID"
     for answers in told.answers.values():
         answers.wait(np.where(told.after_s < 1, 40.0, 0.0))
         answers.moments_ns["sent"][told.after_s < 1] += 10**6
@@ -201,6 +207,52 @@ def overloaded(told: Told, tier: Tier = CLUSTER, *, share: float = 0.8) -> Told:
     """Let a tier do less than it is offered."""
     told.answers[tier].wait(told.after_s * (1 / share - 1) * 1000)
     return told
+
+
+def test_a_ledger_that_sees_results_late_is_the_cause_of_what_seems_a_backlog() -> None:
+    told = Told()
+    for tier in BOTH:
+        told.answers[tier].moments_ns["seen"] += (told.after_s * 0.2e9).astype(np.int64)
+    found = told.summary()
+    assert first(found).rule == "slow ledger for gateway"
+    assert first(found).found == pytest.approx(8000, rel=0.02)
+    assert "growing backlog in gateway" in causes(found)["slow ledger for gateway"]
+    assert told.summary(limits=Limits(ledger_ms=9000)).reasons[0].rule.startswith("growing backlog")
+
+
+def test_each_hop_tells_what_travelled_it() -> None:
+    hops = {(hop.start, hop.end): (hop.messages, hop.size_bytes) for hop in Told().summary().hops}
+    assert list(hops) == [
+        ("cameras", "MQTT broker"),
+        ("MQTT broker", "bridge"),
+        ("bridge", "Kafka"),
+        ("MQTT broker", "gateway"),
+        ("gateway", "Kafka"),
+        ("Kafka", "cluster"),
+        ("cluster", "Kafka"),
+    ]
+    assert {messages for messages, _ in hops.values()} == {2400}
+    told = Told()
+    told.answers[GATEWAY].miss(told.after_s > 20)
+    fewer = {(hop.start, hop.end): hop.messages for hop in told.summary().hops}
+    assert (fewer["gateway", "Kafka"], fewer["cluster", "Kafka"]) == (1201, 2400)
+
+
+def test_right_and_on_time_is_told_for_several_deadlines() -> None:
+    told = Told(accuracy=1.0)
+    told.answers[GATEWAY].wait(np.where(np.arange(len(told.due_ns)) % 4 == 0, 150.0, 0.0))
+    found = told.summary(deadline_ms=60).tiers["gateway"].on_time_within
+    assert list(found) == ["50", "60", "100", "200", "500", "1000", "2000"]
+    assert found["100"] == pytest.approx(0.75, abs=0.01)
+    assert found["200"] == 1.0
+
+
+def test_each_step_between_two_moments_has_its_median() -> None:
+    found = Told().summary().tiers["cluster"].steps_ms
+    assert found["sent to bridged"] == pytest.approx(0.3, abs=0.01)
+    assert found["bridged to appended"] == pytest.approx(1.2, abs=0.01)
+    assert found["appended to received"] == pytest.approx(148, rel=0.02)
+    assert found["result appended to seen"] == pytest.approx(10, rel=0.05)
 
 
 def test_overload_is_the_first_reason_though_all_is_answered_in_the_end() -> None:

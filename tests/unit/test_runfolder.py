@@ -61,7 +61,7 @@ def test_the_manifest_says_what_ran_where_and_with_what(tmp_path: Path) -> None:
     assert found["packages"]["pydantic"] == version("pydantic")
     assert found["scenario"] == {"cameras": 4, "runs": "runs"}
     assert found["parts"] == {"bridge": ["edgewise"]}
-    assert {"name", "system", "python", "processor", "cores", "cores_allowed", "memory_bytes"} == set(found["host"])
+    assert {"name", "system", "python", "processor", "cores", "cores_allowed", "memory_bytes"} <= set(found["host"])
     assert found["host"]["memory_bytes"] > 1 << 28
     assert len(found["host"]["cores_allowed"]) >= 1
 

@@ -42,6 +42,24 @@ def test_a_word_needs_no_quotes() -> None:
         (["pace=3"], "scenario laptop: pace is not known; did you mean placement?"),
         (["xyz=3"], "scenario laptop: xyz is not known; known are name, placement, "),
         (["fleet.cameras=0"], "scenario laptop: fleet.cameras = 0: "),
+        (
+            ["fleet.link=delay=3"],
+            "scenario laptop: fleet.link = 'delay=3': Value error, delay is not known; did you mean ",
+        ),
+        (["fleet.churn=share=2"], "scenario laptop: fleet.churn = 'share=2': Value error, share = '2': "),
+        (
+            ["fleet.connections=2", "fleet.churn=share=0.5"],
+            "scenario laptop: fleet.connections: cameras that come and ",
+        ),
+        (
+            ["fleet.connections=2", "fleet.link=delay_ms=5"],
+            "scenario laptop: fleet.connections: cameras that come and ",
+        ),
+        (
+            ["fleet.connections=5", "fleet.cameras=4"],
+            "scenario laptop: fleet.connections: there are only 4 cameras to share 5",
+        ),
+        (["fleet.ramp_hz=2"], "scenario laptop: fleet.ramp_hz is not known; did you mean "),
         (["fleet.rate_hz=fast"], "scenario laptop: fleet.rate_hz = 'fast': "),
         (["cluster.engine=torch"], "scenario laptop: cluster.engine = 'torch': "),
         (["placement=cloud"], "scenario laptop: placement = 'cloud': "),

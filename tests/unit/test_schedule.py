@@ -1,6 +1,7 @@
 """What a fleet is asked in words becomes its schedule, or one line that says what was expected."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,8 @@ from edgewise.account import Plan
 from edgewise.arrivals import TRACE_MOST_BYTES, Burst, Diurnal, Lognormal, Periodic, Poisson, Trace
 from edgewise.clock import ManualClock
 from edgewise.errors import ConfigError
-from producers.camera.camera import Camera, Tally
+from producers.camera.camera import Camera
+from producers.camera.tally import Tally
 from producers.fleet.schedule import asked
 from tests.fakes import MemoryOutbox
 from tests.unit.test_account import PLAN, START_NS
@@ -133,6 +135,12 @@ def test_a_duration_is_as_many_frames_as_come_in_it(duration_s: float, frames: i
     assert asked("poisson", rate_hz=2.5, duration_s=duration_s).frames == frames
 
 
+@pytest.mark.parametrize(("duration_s", "rate_hz"), [(math.inf, 1), (math.nan, 1), (1e300, 1e300), (1e9, 1)])
+def test_a_duration_without_end_is_refused(duration_s: float, rate_hz: float) -> None:
+    with pytest.raises(ConfigError, match="a camera sends 10,000,000 frames at most"):
+        asked("periodic", duration_s=duration_s, rate_hz=rate_hz)
+
+
 def test_frames_and_a_duration_are_one_too_many() -> None:
     with pytest.raises(ConfigError) as caught:
         asked("periodic", frames=10, duration_s=2.5)
@@ -182,9 +190,9 @@ def test_a_plan_with_a_trace_is_sent_and_accounted_for_camera_by_camera(write: W
     assert isinstance(plan, Plan)
     clock = ManualClock(start_ns=plan.start_ns)
     for index, frames in enumerate((3, 1)):
-        outbox = MemoryOutbox(clock, window=20)
-        camera = Camera(plan, index, outbox=outbox, payload=lambda _: b"?", size=(1, 1), tally=Tally(), clock=clock)
-        assert camera.counts()["scheduled"] == frames
+        outbox, tally = MemoryOutbox(clock, window=20), Tally()
+        camera = Camera(plan, index, outbox=outbox, payload=lambda _: b"?", size=(1, 1), tally=tally, clock=clock)
+        assert tally.scheduled == frames
         clock.sleep_until(plan.end_ns())
         camera.turn()
         assert camera.account().sent == [(0, frames - 1)]

@@ -1,6 +1,7 @@
 """Pages of searches and sweeps, and what `edgewise report` makes of their folders."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,20 +13,24 @@ from compare.scenario import Kind, Search
 from compare.searches import capacity, crossover, sweep
 from edgewise.errors import ConfigError
 from edgewise.messages import Tier
-from tests.unit.test_steps import GENERATOR, SCENARIO, disturbed, limited, points, runs
+from edgewise.places import CHECKOUT
+from tests.unit.test_steps import SCENARIO, asks, disturbed, limited, points, runs
 
 FAST = 1e9
 
 
+@cache
 def searched_capacity() -> Series:
-    return capacity.searched(SCENARIO, limited({Tier.GATEWAY: 200, Tier.CLUSTER: 400}), GENERATOR)
+    return capacity.searched(SCENARIO, limited({Tier.GATEWAY: 200, Tier.CLUSTER: 400}), asks())
 
 
+@cache
 def searched_crossover() -> Series:
-    scenario = SCENARIO.model_copy(update={"search": Search(kind=Kind.CROSSOVER)})
-    return crossover.searched(scenario, limited({Tier.GATEWAY: 200, Tier.CLUSTER: FAST}), GENERATOR)
+    scenario = SCENARIO.model_copy(update={"search": Search(kind=Kind.CROSSOVER, most_times=4)})
+    return crossover.searched(scenario, limited({Tier.GATEWAY: 200, Tier.CLUSTER: FAST}), asks())
 
 
+@cache
 def swept() -> Series:
     return sweep.put_together("micro-batch", points([50, 100]))
 
@@ -60,7 +65,7 @@ def test_a_page_links_the_runs_that_have_pages(tmp_path: Path) -> None:
 
 
 def test_an_invalid_search_has_its_reasons_first(tmp_path: Path) -> None:
-    found = capacity.searched(SCENARIO, runs(disturbed(), disturbed()), GENERATOR)
+    found = capacity.searched(SCENARIO, runs(disturbed(), disturbed()), asks())
     page = series_page.write(found, tmp_path).read_text()
     assert page.index("late generator") < page.index("The answer")
     assert "<svg " not in page
@@ -88,3 +93,26 @@ def test_a_sweep_says_where_it_is_fastest() -> None:
     found = swept()
     assert isinstance(found, sweep.Sweep)
     assert sweep.said(found) == ["The cluster's lowest latency p99: 262.26 ms, with trigger_ms 50."]
+
+
+# --- schemas ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", folders.PUBLISHED)
+def test_the_published_schemas_are_the_codes(name: str) -> None:
+    path = CHECKOUT / "docs" / f"{name}.schema.json"
+    write = f"from compare.reports.folder import schema_text; print(schema_text('{name}'), end='')"
+    again = f'write it again: .venv/bin/python -c "{write}" > docs/{name}.schema.json'
+    assert path.is_file(), again
+    assert path.read_text() == folders.schema_text(name), again
+
+
+def test_what_an_older_version_found_is_read() -> None:
+    older = {"folder": "one", "share": 0.9, "interval": {"low": 0.8, "high": 0.95}, "p50_ms": 20.0, "p99_ms": None}
+    probe = {"cameras": 8, "offered_hz": 80.0, "tiers": {"gateway": older, "cluster": older}, "better": None}
+    found = json.loads(searched_crossover().model_dump_json(by_alias=True)) | {"probes": [probe]}
+    del found["confirmed"], found["disturbed"], found["runs"]
+    read = crossover.Crossover.model_validate(found)
+    assert read.probes[0].tiers["gateway"].folders == ["one"]
+    assert "neither" in "".join(next(iter(crossover.rows(read))))
+    assert series_page.view(read).folders == ["one", "one"]

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -12,11 +13,13 @@ from pydantic import BaseModel, ValidationError
 from brokers.bridge.run import BridgeSettings
 from compare import scenario
 from compare.scenario import Scenario
-from consumers.cluster.run import ClusterSettings
-from consumers.gateway.run import GatewaySettings
+from consumers.cluster.settings import ClusterSettings
+from consumers.gateway.settings import GatewaySettings
 from consumers.ledger.run import LedgerSettings
 from edgewise.account import Plan
+from edgewise.mqtt.link import Link
 from edgewise.places import CHECKOUT
+from producers.camera.churn import Churn
 from producers.fleet.groups import Declared
 from producers.fleet.settings import FleetSettings, Group
 
@@ -27,6 +30,8 @@ SETTINGS: Final[list[type[BaseModel]]] = [
     FleetSettings,
     Group,
     Declared,
+    Link,
+    Churn,
     LedgerSettings,
     Scenario,
     scenario.Fleet,
@@ -34,13 +39,28 @@ SETTINGS: Final[list[type[BaseModel]]] = [
     scenario.Cluster,
 ]
 PARTS: Final = ("edgewise", "models", "producers", "brokers", "consumers", "compare")
-UNITS: Final = ("_ns", "_us", "_s", "_ms", "_hz", "_bytes", "_mb", "_share", "_j", "_w", "_w_per_core", "_years")
+UNITS: Final = (
+    "_ns",
+    "_us",
+    "_s",
+    "_ms",
+    "_hz",
+    "_bytes",
+    "_mb",
+    "_share",
+    "_j",
+    "_w",
+    "_w_per_core",
+    "_years",
+    "_percent",
+)
 COUNTS: Final = {
     *("attempts", "batch", "bridged", "bridged_copies", "cameras", "classes", "confirmed", "copies", "correct"),
     *(
         "dropped_at_source",
         "duplicates",
         "frames",
+        "messages",
         "images",
         "missing",
         "never_bridged",
@@ -49,9 +69,11 @@ COUNTS: Final = {
         "refused",
     ),
     *("rejected", "reordered", "results", "scheduled", "sent", "tasks", "threads", "unheard", "window", "batch_max"),
-    *("classified", "cores_busy", "below_floor"),
-    *("connected", "late", "dropped", "processes", "probes"),
+    *("classified", "cores_busy", "below_floor", "judged", "lag", "right", "same", "waiting"),
+    *("due", "overdue", "given_up", "connections_lost", "cameras_cut_off", "hindered"),
+    *("connected", "late", "dropped", "processes", "probes", "connections"),
     *("differ", "beyond_ties", "allowed", "repeats", "rounds", "passes", "batches"),
+    *("skipped", "trace_every", "owed", "settled"),
     *("samples", "measured", "starved_cameras", "said", "from_cameras", "not_with_cameras"),
     *("late_readings", "receipt", "receipts", "predict_max", "cores", "executor_cores"),
     *("both_right", "only_gateway_right", "only_cluster_right", "both_wrong"),
@@ -64,16 +86,22 @@ PLACES: Final = {
     "offset",
     "port",
     "pid",
+    "fd",
+    "interest",
     "seed",
     "split_seed",
     "index",
     "committed",
     "end",
+    "first",
+    "newest",
 }
 """Numbers that are names."""
 WITHOUT_UNIT: Final = {
-    *("accuracy", "agreement", "score", "label", "retries", "width", "height", "schema_version", "batch_mean"),
+    *("accuracy", "agreement", "score", "label", "truth", "retries", "width", "height", "schema_version", "batch_mean"),
     *("p50", "p90", "p99", "p999", "min", "max", "found", "limit"),  # of a model whose own field has the unit
+    *("per_unit", "value"),  # of a metric, whose name has the unit
+    "level",  # of what is said
     *("sigma", "depth"),  # of an arrival pattern
     *("slowest", "apart", "rate_hz_per_core", "median", "most_times", "accuracy_points"),
     *("a", "b", "difference"),  # of a figure that has its unit beside it
@@ -152,7 +180,17 @@ GOOD: Final[dict[type[BaseModel], dict[str, Any]]] = {
     LedgerSettings: {"kafka": "localhost:9092", "run": "one", "out": "runs"},
     **{
         key: {}
-        for key in (Group, Declared, Scenario, scenario.Fleet, scenario.Gateway, scenario.Cluster, scenario.Search)
+        for key in (
+            Group,
+            Declared,
+            Link,
+            Churn,
+            Scenario,
+            scenario.Fleet,
+            scenario.Gateway,
+            scenario.Cluster,
+            scenario.Search,
+        )
     },
 }
 
@@ -194,6 +232,40 @@ def test_what_has_a_default_need_not_be_said(settings: type[BaseModel]) -> None:
         (FleetSettings, {"groups": ()}),
         (FleetSettings, {"groups": ({"name": "gate"}, {"name": "gate"})}),
         (FleetSettings, {"ramp_hz": 0}),
+        (FleetSettings, {"connections": 0}),
+        (FleetSettings, {"connections": 2}),
+        (FleetSettings, {"connections": 1, "groups": ({"cameras": 4},), "processes": 2}),
+        (FleetSettings, {"connections": 1, "groups": ({"link": "delay_ms=1"},)}),
+        (FleetSettings, {"connections": 1, "groups": ({"churn": {"share": 1}},)}),
+        (Group, {"clock_ahead_s": 1e10}),
+        (Group, {"link": "delay_ms"}),
+        (Group, {"link": "delay_ms=1,delay_ms=2"}),
+        (Group, {"link": "rate_hz=4"}),
+        (Group, {"churn": "share=1.5"}),
+        (Link, {"delay_ms": -1}),
+        (Link, {"jitter_ms": -1}),
+        (Link, {"delay_ms": 10_001}),
+        (Link, {"jitter_ms": 2_001}),
+        (Link, {"loss_share": 0.6}),
+        (Link, {"rate_kbit_s": -1}),
+        (Link, {"rate_kbit_s": 1e-300}),
+        (Churn, {"stay_s": 0}),
+        (Churn, {"away_s": 0}),
+        (Churn, {"stay_s": 1e-12}),
+        (Churn, {"away_s": 1e-12}),
+        *((Churn, {name: value}) for name in ("share", "stay_s", "away_s") for value in (math.inf, math.nan)),
+        *((Link, {name: value}) for name in Link.model_fields for value in (math.inf, math.nan)),
+        *((FleetSettings, {name: value}) for name in ("ramp_hz", "wait_s") for value in (math.inf, math.nan)),
+        *(
+            (settings, {name: value})
+            for settings in (Group, Declared)
+            for name in ("rate_hz", "drop_after_s", "clock_ahead_s")
+            for value in (math.inf, -math.inf, math.nan)
+        ),
+        (Declared, {"duration_s": math.inf}),
+        (Group, {"cameras": 100_001}),
+        (Group, {"frames": 10_000_001}),
+        (Group, {"drop_after_s": 1e300}),
         (Group, {"rate_hz": 0}),
         (Group, {"frames": 0}),
         (Group, {"arrival": "weekly"}),
@@ -229,6 +301,16 @@ def test_a_wrong_setting_is_refused_by_its_name(settings: type[BaseModel], wrong
     with pytest.raises(ValidationError) as caught:
         settings(**{**GOOD[settings], **wrong})
     assert caught.value.errors()[0]["loc"][0] == next(iter(wrong))
+
+
+def test_what_no_ledger_could_keep_is_refused_before_anything_connects() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Group(cameras=10_000, frames=1001)
+    assert caught.value.errors()[0]["msg"].removeprefix("Value error, ") == (
+        "frames: 10,000 cameras with 1,001 frames each are more than 10,000,000 together"
+    )
+    with pytest.raises(ValidationError, match=r"frames: at 0\.001 frames a second that takes more than"):
+        Group(rate_hz=0.001, frames=5_000_000)
 
 
 def test_the_orders_of_the_images_are_the_same_everywhere() -> None:

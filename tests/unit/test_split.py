@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from compare import scenario
-from compare.reports import alike, comparison, curves, page, report, same_frames
+from compare.reports import alike, comparison, curves, page, same_frames, sentences
 from compare.reports.same_frames import Same
+from compare.runs.ran import Ran
 from compare.scenario import Cluster, Gateway, Placement, Scenario, order
 from consumers.ledger.rules import OTHERS
 from consumers.ledger.run import LedgerSettings
@@ -128,7 +129,7 @@ def test_a_frame_is_owed_by_its_own_tier_alone() -> None:
     tale = told(MINE)
     rows = tale.table(BOTH).to_pylist()
     assert [(row["number"], row["tier"]) for row in rows] == [
-        (number, tier) for number in range(10) for tier in BOTH if number in MINE[tier]
+        (number, tier) for tier in BOTH for number in range(10) if number in MINE[tier]
     ]
     found = tale.summary(BOTH)
     assert (found.verdict, found.reasons, found.split_seed, found.paired) == ("VALID", [], SEED, None)
@@ -283,15 +284,11 @@ SUMMARY: Final = Told(split_seed=SEED).summary()
 
 def test_the_report_says_that_the_frames_are_different_ones() -> None:
     text = printed(SUMMARY)
-    assert report.SPLIT in text
-    assert report.CO_LOCATED in text
+    assert sentences.SPLIT in text
+    assert sentences.NOT_KNOWN in " ".join(text.split())
     assert "The same frames on both tiers" not in text
     assert "McNemar" not in text
     assert "Of the same frame" not in text
-
-
-def manifest(**cores: list[int]) -> dict[str, object]:
-    return {"scenario": {name: {"cores": given} for name, given in cores.items()}}
 
 
 def test_the_page_says_so_too_and_draws_what_was_offered_to_both() -> None:
@@ -299,17 +296,17 @@ def test_the_page_says_so_too_and_draws_what_was_offered_to_both() -> None:
     frames = curves.grouped(run.table(), tiers=list(SUMMARY.tiers), split=True)
     assert sorted(frames.offered_ns.tolist()) == sorted(run.due_ns.tolist())
     text = page.rendered(SUMMARY, frames, manifest={})
-    assert text.count(report.SPLIT) == 2
-    assert page.SHARED in text
+    assert text.count(sentences.SPLIT) == 1
+    assert sentences.NOT_KNOWN in text
     assert "One tier ran alone" not in text
     assert "McNemar" not in text
 
 
 def test_the_page_names_no_winner_though_each_tier_has_its_cores() -> None:
-    text = page.rendered(SUMMARY, None, manifest=manifest(gateway=[0], cluster=[1]))
-    assert report.SPLIT in text
-    assert page.SHARED not in text
-    assert report.CO_LOCATED not in text
+    text = page.rendered(SUMMARY.model_copy(update={"co_located": False}), None, manifest={})
+    assert sentences.SPLIT in text
+    assert "no winner" not in text
+    assert "faster" not in text
 
 
 def test_a_run_with_all_frames_has_not_the_same_frames_in_a_tier() -> None:
@@ -354,7 +351,7 @@ def test_a_search_does_not_split() -> None:
 
 
 def compared(wanted: Scenario) -> comparison.Comparison:
-    return comparison.compared(wanted, [(f"run-{number}", SUMMARY) for number in range(3)])
+    return comparison.compared(wanted, [Ran(f"run-{number}", BOTH, SUMMARY) for number in range(3)])
 
 
 def test_a_split_names_a_winner_only_where_each_tier_has_its_cores() -> None:

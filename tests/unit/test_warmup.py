@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from consumers.ledger import warmup
+from edgewise.arrivals import Burst
 from edgewise.messages import Tier
 from edgewise.summary import Limits, WarmUp
 from tests.tables import NAMES, Told
@@ -39,6 +40,27 @@ def test_the_last_tier_decides() -> None:
     alone = warmup.find([told.rows(Tier.GATEWAY)], Limits())
     assert alone is not None
     assert alone.lasted_s == 1.0
+
+
+def test_bursts_are_stable_if_each_is_like_the_one_before() -> None:
+    told = Told(arrival=Burst(on_s=1, off_s=4), cameras=10, rate_hz=10, frames=600)
+    for answers in told.answers.values():
+        answers.wait((told.after_s % 5) * 400)  # the end of each waits for its beginning
+    whole = told.summary().warm_up
+    assert whole is not None
+    assert (whole.stable, whole.window_s) == (True, 5)
+
+
+@pytest.mark.parametrize("trigger_s", [0.2, 0.3, 0.5])
+def test_micro_batches_that_come_as_they_should_are_stable(trigger_s: float) -> None:
+    told = Told(tiers=[Tier.CLUSTER])
+    answers = told.answers[Tier.CLUSTER]
+    received = answers.moments_ns["received"]
+    till_ns = -(received - received.min()) % round(trigger_s * 1e9)
+    answers.wait(till_ns / 1e6)
+    whole = found(told)
+    assert whole is not None
+    assert whole.stable
 
 
 def unsteady() -> Told:
