@@ -36,11 +36,11 @@ class OpenVinoEngine(Loaded):
         """
         import openvino  # type: ignore[import-untyped]
 
+        int8 = precision == "int8"
+        file = onnx.file(model, int8=int8)  # first: a model that is not there is nobody's processor's fault
         core = openvino.Core()
         if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise MissingError("this processor has no bfloat16; take --engine openvino")
-        int8 = precision == "int8"
-        file = onnx.file(model, int8=int8)
         self.identity = card.ran(card.known(model), file, int8=int8)
         settings = {
             **self.SETTINGS,
