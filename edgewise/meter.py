@@ -31,9 +31,13 @@ class Meter:
 
     def took(self, frames: Sequence[Arrival]) -> None:
         """Count frames that came in."""
-        if self.on and frames:
-            self.received += len(frames)
-            self.received_bytes += sum([len(frame.wire) for frame in frames])
+        if not self.on or not frames:
+            return
+        size_bytes = 0
+        for frame in frames:
+            size_bytes += len(frame.wire)
+        self.received += len(frames)
+        self.received_bytes += size_bytes
 
     def passed(self, frames: Sequence[Arrival], *, on: Sequence[Arrival]) -> None:
         """Count frames that came in together, and begin the last stage of those that were handed on as they are."""
@@ -53,14 +57,18 @@ class Meter:
         """Count one call of the engine; the thread that calls it says so."""
         if not self.on:
             return
-        took_ns = answer.inferred_ns - answer.started_ns
-        self.batches.repeat(len(frames))
-        self.engine.repeat(took_ns)
+        started_ns, took_ns, count = answer.started_ns, answer.inferred_ns - answer.started_ns, len(frames)
         stages = self._stages
-        stages["source"].add([one.frame.sent_ns - one.frame.due_ns for one in frames])
-        stages["transport"].add([one.arrival.received_ns - one.frame.sent_ns for one in frames])
-        stages["queue"].add([answer.started_ns - one.arrival.received_ns for one in frames])
-        stages["inference"].repeat(took_ns, times=len(frames))
+        self.batches.repeat(count)
+        self.engine.repeat(took_ns)
+        stages["inference"].repeat(took_ns, times=count)
+        # A part that keeps up has one frame at a time: a list of its own for each stage would cost more than the count.
+        source, transport, queue = stages["source"].repeat, stages["transport"].repeat, stages["queue"].repeat
+        for one in frames:
+            sent_ns, received_ns = one.frame.sent_ns, one.arrival.received_ns
+            source(sent_ns - one.frame.due_ns)
+            transport(received_ns - sent_ns)
+            queue(started_ns - received_ns)
 
     def wrote(self, since_ns: Iterable[tuple[int, int]], *, size_bytes: int) -> None:
         """Begin the last stage of what was handed to Kafka, by receipt and since when it counts."""
@@ -75,14 +83,15 @@ class Meter:
 
     def stored(self, receipts: Sequence[int], *, now_ns: int) -> None:
         """End the last stage of what Kafka has acknowledged; what was rejected had none."""
-        if self.on and receipts:
-            since_ns, found = self._since_ns, []
-            for receipt in receipts:
-                began_ns = since_ns.pop(receipt, None)
-                if began_ns is not None:
-                    found.append(now_ns - began_ns)
-            self.sent += len(found)
-            self._stages["store"].add(found)
+        if not self.on or not receipts:
+            return
+        since_ns, store, count = self._since_ns, self._stages["store"].repeat, 0
+        for receipt in receipts:
+            began_ns = since_ns.pop(receipt, None)
+            if began_ns is not None:
+                store(now_ns - began_ns)
+                count += 1
+        self.sent += count
 
     def forget(self) -> None:
         """Drop what Kafka owes: it will be sent again, under other receipts."""

@@ -32,7 +32,7 @@ class ResultWriter:
             wire = encode_result(result)
             self._producer.send(RESULTS, key=result.camera, value=wire, receipt=receipt)
             size_bytes += len(wire)
-        since_ns = ((one.opened.arrival.receipt, one.answer.inferred_ns) for one in answers)
+        since_ns = [(one.opened.arrival.receipt, one.answer.inferred_ns) for one in answers]
         self._meter.wrote(since_ns, size_bytes=size_bytes)
         self.under_way += len(answers)
         self.results += len(answers)
