@@ -13,6 +13,7 @@ import com.intel.analytics.bigdl.mkl.{MKL, Memory, MklDnn}
 
 import scala.collection.JavaConverters._
 import scala.collection.mutable
+import scala.util.Random
 
 /** A model file that `models.exports.bigdl` wrote: a network in JSON, then its weights as little-endian float32. */
 final class Network(header: JsonNode, weights: Array[Float]) {
@@ -120,7 +121,8 @@ final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float
     // Of this thread; loading the library has set another number.
     MKL.setNumThreads(math.max(1, threads))
     MklDnn.setNumThreads(math.max(1, threads))
-    sizes.map(new Piece(_))
+    val fused = BigDlCopy.fuses(network, sizes.head)
+    sizes.map(new Piece(_, fused))
   }
 
   def classify(images: Array[Array[Byte]]): Answers = within {
@@ -152,11 +154,11 @@ final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float
     } finally if (interrupted) Thread.currentThread().interrupt()
   }
 
-  private final class Piece(val size: Int) {
+  private final class Piece(val size: Int, fused: Boolean) {
     private val perImage = network.height * network.width * network.channels
     private val values = new Array[Float](size * perImage)
     private val input = Tensor[Float](values, Array(size, network.channels, network.height, network.width))
-    private val graph = BigDlCopy.compile(network, size)
+    private val graph = BigDlCopy.compile(network, size, fused)
 
     /** Each byte's value in each channel, where all pixels are scaled alike. */
     private val scaled =
@@ -210,7 +212,35 @@ final class BigDlCopy(network: Network, scale: Array[Float], offset: Array[Float
 object BigDlCopy {
   private val made = new AtomicInteger
 
-  private def compile(network: Network, size: Int): DnnGraph = {
+  /** Of two answers, how far a chance may be apart and only be rounded otherwise. */
+  private val Rounding = 1e-3f
+
+  /** Whether BigDL may make an addition part of the convolution before it, which is quicker.
+    *
+    * It takes the addend to lie in memory as what the convolution reads, and not as what it writes. Which layouts
+    * those are is the processor's affair: where they differ, compiling fails or sums are wrong. So noise goes
+    * through both ways.
+    */
+  private def fuses(network: Network, size: Int): Boolean =
+    try {
+      val random = new Random(1)
+      val noise = Tensor[Float](
+        Array.fill(size * network.channels * network.height * network.width)(random.nextGaussian().toFloat),
+        Array(size, network.channels, network.height, network.width)
+      )
+      val Seq(one, other) = Seq(true, false).map { fused =>
+        val graph = compile(network, size, fused)
+        try graph.forward(noise).toTensor[Float].storage().array().clone()
+        finally graph.release()
+      }
+      one.zip(other).forall { case (chance, again) => math.abs(chance - again) < Rounding }
+    } catch {
+      case _: IllegalArgumentException => false
+    }
+
+  /** BigDL asks for this property when it compiles, and a JVM has one of it. */
+  private def compile(network: Network, size: Int, fused: Boolean): DnnGraph = synchronized {
+    System.setProperty("bigdl.mkldnn.fusion", fused.toString)
     val image = Input(Array(size, network.channels, network.height, network.width), Memory.Format.nchw).inputs()
     val nodes = mutable.Map("pixels" -> image)
     for (node <- network.nodes) {
